@@ -71,6 +71,7 @@ func start(cmd *exec.Cmd, polite, dir, log string) (*process, error) {
 		close(p.exited)
 	}()
 	p.guard = exec.Command("/bin/sh", "-c", guardScript, "guard", strconv.Itoa(cmd.Process.Pid), polite, dir)
+	p.guard.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	p.guard.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if p.pipe, err = p.guard.StdinPipe(); err == nil {
 		err = p.guard.Start()

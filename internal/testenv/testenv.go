@@ -32,31 +32,36 @@ func Main(m *testing.M) {
 // go command's own standard error, where there is one.
 func Missing(t testing.TB, what, remedy string) {
 	t.Helper()
+	w := goCommandStderr()
+	defer w.Close()
+	missing(t, w, what, remedy)
+}
+
+func missing(t testing.TB, w io.Writer, what, remedy string) {
+	t.Helper()
 	if os.Getenv("SWORDFISH_CI") == "1" {
 		t.Fatalf("%s is missing, and with SWORDFISH_CI=1 that is a failure: %s", what, remedy)
 	}
-	if w := goCommandStderr(); w != nil {
-		fmt.Fprintf(w, "SKIPPED %s: %s is missing: %s\n", t.Name(), what, remedy)
-		w.Close()
-	}
+	pkg := strings.TrimSuffix(filepath.Base(os.Args[0]), ".test")
+	fmt.Fprintf(w, "SKIPPED %s %s: %s is missing: %s\n", pkg, t.Name(), what, remedy)
 	t.Skipf("%s is missing: %s", what, remedy)
 }
 
-// goCommandStderr opens the standard error of the go command that runs this test binary. It returns nil if the parent is
-// something else (the output is then visible anyway) or if its standard error is a file, which two writers would garble.
-func goCommandStderr() io.WriteCloser {
+// goCommandStderr opens the standard error of the go command that runs this test binary. It opens the null device instead
+// if the parent is something else (the output is then visible anyway) or if its standard error is a file, which two writers
+// would garble.
+func goCommandStderr() *os.File {
 	parent := filepath.Join("/proc", strconv.Itoa(os.Getppid()))
-	if comm, err := os.ReadFile(filepath.Join(parent, "comm")); err != nil || strings.TrimSpace(string(comm)) != "go" {
-		return nil
+	comm, _ := os.ReadFile(filepath.Join(parent, "comm")) // no such file, no go command
+	path := filepath.Join(parent, "fd", "2")
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && strings.TrimSpace(string(comm)) == "go" {
+		if f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NOCTTY, 0); err == nil {
+			return f
+		}
 	}
-	fd := filepath.Join(parent, "fd", "2")
-	info, err := os.Stat(fd)
-	if err != nil || info.Mode().IsRegular() {
-		return nil
-	}
-	f, err := os.OpenFile(fd, os.O_WRONLY|syscall.O_NOCTTY, 0)
+	f, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
-		return nil
+		panic("testenv: " + err.Error())
 	}
 	return f
 }

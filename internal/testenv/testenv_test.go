@@ -171,14 +171,18 @@ func TestMissingFailsInCI(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Setenv("SWORDFISH_CI", tc.ci)
 			var tb fakeTB
+			var loud strings.Builder
 			done := make(chan struct{})
 			go func() { // as t.Skipf and t.Fatalf do, the fake ends its goroutine
 				defer close(done)
-				Missing(&tb, "gizmo", "make one")
+				missing(&tb, &loud, "gizmo", "make one")
 			}()
 			<-done
 			if tb.ended != tc.want || !strings.Contains(tb.text, "gizmo") || !strings.Contains(tb.text, "make one") {
 				t.Errorf("got %s %q, want %s", tb.ended, tb.text, tc.want)
+			}
+			if skipped := strings.Contains(loud.String(), "SKIPPED testenv fake: gizmo"); skipped != (tc.want == "skip") {
+				t.Errorf("go command's standard error got %q", loud.String())
 			}
 		})
 	}
