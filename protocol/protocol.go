@@ -1,0 +1,145 @@
+// Package protocol reads and writes memcached's wire formats: bytes to a Request, the outcome to an appended reply. It
+// knows no socket, no clock and no store; whoever holds those drives a Parser with what has arrived and appends the
+// replies to a buffer of its own. Every text a client can see stands in this package.
+//
+// text.go holds the classic text commands. The other two formats have their place prepared: a connection whose first
+// byte is 0x80 speaks the binary protocol (Parse), and mn, mg, ms, md, ma and me are the meta commands (parseLine).
+// Neither is there yet: the first closes, the second answers ERROR.
+package protocol
+
+const (
+	MaxKey  = 250  // bytes in a key
+	MaxLine = 2048 // bytes in a command line without its newline; only the lists of keys of get, gets, gat and gats may go on
+)
+
+// Verb is what a Request asks for.
+type Verb uint8
+
+const (
+	Refused Verb = iota // not a command that can be run: Request.Reply is the answer
+	Get
+	Gets
+	Gat
+	Gats
+	Set
+	Add
+	Replace
+	Append
+	Prepend
+	CAS
+	Delete
+	Incr
+	Decr
+	Touch
+	FlushAll
+	Version
+	Verbosity
+	Stats
+	Shutdown
+	LogLevel
+	Quit
+)
+
+// Request is one command. Its slices alias the buffer given to Parse and die with the next call of Parse or the next
+// change of that buffer. Only the fields named for its Verb mean anything.
+type Request struct {
+	Verb     Verb
+	NoReply  bool // the client wants no answer, not even an error
+	More     bool // get family: the list of keys goes on, the next Parse brings the rest; no END yet
+	TooLarge bool // storage: the announced value was refused by Parser.TooLarge and is being swallowed; Value is nil
+	Reply    Reply
+
+	Flags   uint32
+	Exptime int32  // storage, touch, gat, flush_all: seconds as the client wrote them
+	Level   uint32 // verbosity
+	Unique  uint64 // cas: what the client compares with
+	Delta   uint64 // incr, decr
+
+	Key   []byte // all commands with exactly one key
+	Keys  []byte // get family: the words of the line, for NextKey
+	Value []byte // storage: without the line end after it
+
+	Args  [3][]byte // stats, shutdown, log_level: the words after the command
+	NArgs int       // how many there were; only the first three are in Args
+}
+
+// Status is what Parse found.
+type Status uint8
+
+const (
+	NeedMore Status = iota // no complete command: call again with the unconsumed bytes and more
+	Ready                  // Request holds a command
+	Hangup                 // close the connection, after the replies so far, without another
+)
+
+// Parser splits the byte stream of one connection into requests. It holds the little that must outlive a buffer: how
+// much of a refused value is still to be thrown away, and whether a list of keys goes on. The zero value is ready. It
+// is not safe for concurrent use.
+//
+// What it answers depends on the bytes alone, never on how they were cut into buffers.
+type Parser struct {
+	Request Request
+
+	// TooLarge says whether a value of n bytes under a key of k bytes is over the limit; it is asked before any byte of
+	// the value is waited for. Nil: nothing is.
+	TooLarge func(k, n int) bool
+
+	// Need is, after NeedMore, how many bytes the command in hand takes in all, counted from the first unconsumed byte;
+	// 0 where that is not known yet, and then it is less than MaxLine+2.
+	Need int
+
+	swallow int64
+	where   where
+	begun   bool
+	key     bool // in keys: at least one key was seen
+	tail    int  // bytes consumed behind Request.Keys
+	words   [maxWords]span
+	nwords  int
+}
+
+// where a Parser stands in the stream.
+type where uint8
+
+const (
+	atLine where = iota // before a command line
+	atKeys              // inside the list of keys of a get
+	atSkip              // inside a line to be thrown away
+)
+
+// binaryMagic opens a binary request, and a binary connection.
+const binaryMagic = 0x80
+
+// Parse looks for the next command in buf, the unconsumed bytes of the connection. n bytes of buf are used up, whatever
+// the status; with Ready they may not be changed before the request has been run.
+func (p *Parser) Parse(buf []byte) (n int, st Status) {
+	if p.swallow > 0 {
+		n = int(min(p.swallow, int64(len(buf))))
+		p.swallow -= int64(n)
+	}
+	if p.where == atSkip {
+		m, found := skipLine(buf[n:])
+		n += m
+		if found {
+			p.where = atLine
+		}
+	}
+	if n == len(buf) {
+		return n, NeedMore
+	}
+	if !p.begun {
+		p.begun = true
+		if buf[0] == binaryMagic {
+			return n, Hangup
+		}
+	}
+	var m int
+	if p.where == atKeys {
+		m, st = p.parseKeys(buf[n:])
+	} else {
+		m, st = p.parseCommand(buf[n:])
+	}
+	return n + m, st
+}
+
+// Idle tells whether the parser stands between two commands: nothing of one has been consumed.
+func (p *Parser) Idle() bool { return p.swallow == 0 && p.where == atLine }

@@ -1,0 +1,329 @@
+package protocol
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+var names = [...]string{
+	Get: "get", Gets: "gets", Gat: "gat", Gats: "gats", Set: "set", Add: "add", Replace: "replace", Append: "append", Prepend: "prepend",
+	CAS: "cas", Incr: "incr", Decr: "decr", Version: "version", Stats: "stats", Shutdown: "shutdown", LogLevel: "log_level", Quit: "quit",
+}
+
+// say writes a request as one line, the pieces of a list of keys joined as they come.
+type say struct {
+	strings.Builder
+	inKeys bool
+}
+
+func (s *say) request(r *Request) {
+	switch r.Verb {
+	case Get, Gets, Gat, Gats:
+		if !s.inKeys {
+			fmt.Fprintf(s, "%s exptime %d keys", names[r.Verb], map[bool]int32{true: r.Exptime}[r.Verb >= Gat])
+		}
+		for key, left := NextKey(r.Keys); len(key) > 0; key, left = NextKey(left) {
+			fmt.Fprintf(s, " %q", key)
+		}
+		s.inKeys = r.More
+		if !r.More {
+			s.WriteString("\n")
+		}
+		return
+	case Refused:
+		fmt.Fprintf(s, "refused %q", replies[r.Reply])
+	case Set, Add, Replace, Append, Prepend, CAS:
+		fmt.Fprintf(s, "%s key %q flags %d exptime %d value %q", names[r.Verb], r.Key, r.Flags, r.Exptime, r.Value)
+		if r.Verb == CAS {
+			fmt.Fprintf(s, " unique %d", r.Unique)
+		}
+		if r.TooLarge {
+			s.WriteString(" too large")
+		}
+	case Delete:
+		fmt.Fprintf(s, "delete %q", r.Key)
+	case Touch:
+		fmt.Fprintf(s, "touch %q %d", r.Key, r.Exptime)
+	case Incr, Decr:
+		fmt.Fprintf(s, "%s %q %d", names[r.Verb], r.Key, r.Delta)
+	case FlushAll:
+		fmt.Fprintf(s, "flush_all %d", r.Exptime)
+	case Verbosity:
+		fmt.Fprintf(s, "verbosity %d", r.Level)
+	case Version, Quit, Stats, Shutdown, LogLevel:
+		fmt.Fprintf(s, "%s args %q", names[r.Verb], r.Args[:min(r.NArgs, 3)])
+	}
+	s.inKeys = false
+	if r.NoReply {
+		s.WriteString(" noreply")
+	}
+	s.WriteString("\n")
+}
+
+// limit is the largest value the tests' parsers take.
+const limit = 5000
+
+// parseCut gives input to a parser in pieces of the given sizes, the last one repeated, and returns what it understood.
+// It fails where the parser keeps more bytes waiting than a command may need.
+func parseCut(t testing.TB, input []byte, sizes ...int) string {
+	t.Helper()
+	p := Parser{TooLarge: func(k, n int) bool { return n > limit }}
+	var s say
+	var held []byte
+	for len(input) > 0 {
+		size := min(max(sizes[0], 1), len(input))
+		if len(sizes) > 1 {
+			sizes = sizes[1:]
+		}
+		held = append(held, input[:size]...)
+		input = input[size:]
+		for {
+			n, st := p.Parse(held)
+			if n < 0 || n > len(held) {
+				t.Fatalf("consumed %d of %d bytes", n, len(held))
+			}
+			if st == Ready {
+				s.request(&p.Request)
+			}
+			held = held[n:]
+			if st == Hangup {
+				s.WriteString("hangup\n")
+				return s.String()
+			}
+			if st == NeedMore {
+				break
+			}
+		}
+		if p.Need > 0 && p.Need <= len(held) {
+			t.Fatalf("asks for %d bytes but has %d", p.Need, len(held))
+		}
+		if most := max(p.Need, MaxLine+2); len(held) > most {
+			t.Fatalf("holds %d bytes, at most %d make sense", len(held), most)
+		}
+	}
+	if p.Idle() != (p.swallow == 0 && p.where == atLine) {
+		t.Fatal("Idle disagrees with the state")
+	}
+	return s.String()
+}
+
+var long = strings.Repeat("k", MaxKey)
+
+var parseTests = []struct{ name, in, want string }{
+	{"get", "get a\r\n", `get exptime 0 keys "a"`},
+	{"get, bare newline", "get a\n", `get exptime 0 keys "a"`},
+	{"get, blanks", "get  a   b  \r\n", `get exptime 0 keys "a" "b"`},
+	{"get, odd bytes", "get a\x00b\tc\x7f\xff d\r\r\n", `get exptime 0 keys "a\x00b\tc\x7f\xff" "d\r"`},
+	{"get, no key", "get\r\nget \r\nget   \n", "refused BF|refused BF|refused BF"},
+	{"get, longest key", "get " + long + "\r\n", `get exptime 0 keys "` + long + `"`},
+	{"get, key too long", "get a " + long + "k\r\nget b\r\n", `refused BF|get exptime 0 keys "b"`},
+	{"get, key too long, silent", "get " + long + "k noreply\r\n", "refused BF noreply"},
+	{"gets", "gets a b\r\n", `gets exptime 0 keys "a" "b"`},
+	{"gat", "gat 10 a b\r\ngats -1 c\n", `gat exptime 10 keys "a" "b"|gats exptime -1 keys "c"`},
+	{"gat, wrong", "gat\r\ngat 0\r\ngat x a\r\ngat 2147483648 a\r\n", "refused BF|refused BF|refused BE|refused BE"},
+	{"set", "set a 1 2 3\r\nabc\r\nget a\r\n", `set key "a" flags 1 exptime 2 value "abc"|get exptime 0 keys "a"`},
+	{"set, empty value", "set a 1 2 0\r\n\r\n", `set key "a" flags 1 exptime 2 value ""`},
+	{"set, value with line ends", "set a 0 0 4\n\r\n\r\n\r\n", `set key "a" flags 0 exptime 0 value "\r\n\r\n"`},
+	{"set, more words", "set a 0 0 1 what ever noreply\r\nx\r\n", `set key "a" flags 0 exptime 0 value "x" noreply`},
+	{"set, key noreply", "set noreply 0 0 1\r\nx\r\n", `set key "noreply" flags 0 exptime 0 value "x"`},
+	{"set, loose numbers", "set a \t+5\tx -1\t 1\r\nx\r\n", `set key "a" flags 5 exptime -1 value "x"`},
+	{"set, cut numbers", "set a 4294967297 4294967295 1\r\nx\r\n", `set key "a" flags 1 exptime -1 value "x"`},
+	{"set, numbers of 64 bits", "set a 18446744073709551615 -9223372036854775808 1\r\nx\r\n", `set key "a" flags 4294967295 exptime 0 value "x"`},
+	{"set, wrong numbers", "set a -1 0 1\r\nx\r\nset a 0 9223372036854775808 1\r\nx\r\nset a 18446744073709551616 0 1\r\nx\r\nset a 1x 0 1\r\nx\r\n", "refused BF|refused BF|refused BF|refused BF"},
+	{"set, wrong number, silent", "set a x 0 1 noreply\r\nx\r\n", "refused BF noreply"},
+	{"set, wrong length", "set a 0 0 1x\r\nabc\r\n", "refused BF|refused E"},
+	{"set, wrong length, not silent", "set a 0 0 x noreply\r\n", "refused BF"},
+	{"set, signed length", "set a 0 0 +1\r\nset a 0 0 -1\r\nset a 0 0 2147483646\r\n", "refused BF|refused BF|refused BF"},
+	{"set, odd lengths", "set a 0 0 00001\r\nx\r\nset a 0 0 -\r\n\r\n", `set key "a" flags 0 exptime 0 value "x"|set key "a" flags 0 exptime 0 value ""`},
+	{"set, too few words", "set a 0 0\r\nset a 0 0 noreply\r\n", "refused BF|refused BF"},
+	{"set, key too long", "set " + long + "k 0 0 1\r\nx\r\n", "refused BF"},
+	{"set, bad chunk", "set a 0 0 1\r\nabc\r\nget a\r\n", `refused BC|refused BF|get exptime 0 keys "a"`},
+	{"set, bad chunk, bare newline", "set a 0 0 1\r\na\nget a\r\n", `refused BC|refused E`},
+	{"set, too large", "set a 0 0 5001\r\n" + strings.Repeat("get\n", 1250) + "x\r\nversion\r\n", `set key "a" flags 0 exptime 0 value "" too large|version args []`},
+	{"the other storage commands", "add a 0 0 1\r\nx\r\nreplace a 0 0 1\r\nx\r\nappend a 0 0 1\r\nx\r\nprepend a 0 0 1\r\nx\r\n",
+		`add key "a" flags 0 exptime 0 value "x"|replace key "a" flags 0 exptime 0 value "x"|append key "a" flags 0 exptime 0 value "x"|prepend key "a" flags 0 exptime 0 value "x"`},
+	{"cas", "cas a 0 0 1 9\r\nx\r\ncas a 0 0 1 9 noreply\r\nx\r\n", `cas key "a" flags 0 exptime 0 value "x" unique 9|cas key "a" flags 0 exptime 0 value "x" unique 9 noreply`},
+	{"cas, wrong", "cas a 0 0 1\r\nx\r\ncas a 0 0 1 x\r\nx\r\ncas a 0 0 1 noreply\r\nx\r\ncas a 0 0 1 18446744073709551616\r\nx\r\n", "refused BF|refused BF|refused BF noreply|refused BF"},
+	{"delete", "delete a\r\ndelete a 0\r\ndelete a 5 6 noreply\r\ndelete noreply\r\ndelete\r\n", `delete "a"|delete "a"|delete "a" noreply|delete "noreply" noreply|refused BF`},
+	{"incr", "incr a 18446744073709551615\r\nincr a 1 x\r\ndecr a 007 noreply\r\n", `incr "a" 18446744073709551615|incr "a" 1|decr "a" 7 noreply`},
+	{"incr, wrong", "incr a\r\nincr a 18446744073709551616\r\nincr a +1\r\nincr a -1\r\nincr a noreply\r\n", `refused BF|refused BD|refused BD|refused BD|refused BD noreply`},
+	{"touch", "touch a 2147483647\r\ntouch a -2147483648 noreply\r\n", `touch "a" 2147483647|touch "a" -2147483648 noreply`},
+	{"touch, wrong", "touch a\r\ntouch a 2147483648\r\ntouch a x\r\ntouch " + long + "k 0\r\n", `refused BF|refused BE|refused BE|refused BF`},
+	{"flush_all", "flush_all\r\nflush_all \r\nflush_all 5\r\nflush_all noreply\r\nflush_all 5 noreply\r\n  flush_all\r\n",
+		"flush_all 0|flush_all 0|flush_all 5|flush_all 0 noreply|flush_all 5 noreply|flush_all 0"},
+	{"flush_all, wrong", "flush_all x\r\nflush_all x noreply\r\n", "refused BE|refused BE noreply"},
+	{"verbosity", "verbosity 1\r\nverbosity 1 noreply\r\nverbosity\r\nverbosity noreply\r\nverbosity -1\r\nverbosity 4294967296\r\n",
+		"verbosity 1|verbosity 1 noreply|refused BF|refused BF noreply|refused BF|refused BF"},
+	{"plain words", "stats\r\nstats \r\nstats a b c d\r\nversion x\r\nversion noreply\r\nquit noreply\r\n",
+		`stats args []|stats args []|stats args ["a" "b" "c"]|version args ["x"]|version args ["noreply"]|quit args ["noreply"]`},
+	{"own words", "log_level debug\r\nlog_level\r\nshutdown\r\nshutdown graceful\r\nwatch\r\n", `log_level args ["debug"]|refused BF|shutdown args []|shutdown args ["graceful"]|refused WN`},
+	{"unknown", "GET a\r\nfoo\r\nfoo noreply\r\n get a\r\n quit\r\ngetx a\r\n", "refused E|refused E|refused E noreply|refused E|refused E|refused E"},
+	{"too short", "\r\n\na\nab\nabc\n", "refused BF|refused BF|refused BF|refused BF|refused E"},
+	{"web request", "get HTTP/1.1\nGET / HTTP/1.1\r\nget a\r\n", `get exptime 0 keys "HTTP/1.1"|hangup`},
+	{"binary", "\x80\x00\x00", "hangup"},
+	{"binary byte later", "get a\r\n\x80\x00\x00\n", `get exptime 0 keys "a"|refused E`},
+	{"longest line", "delete a" + strings.Repeat(" ", MaxLine-8) + "\n", `delete "a"`},
+	{"line too long", "delete a" + strings.Repeat(" ", MaxLine-7) + "\n", `hangup`},
+	{"line without end", strings.Repeat("x", 100_000), `hangup`},
+	{"set line too long", "set a" + strings.Repeat("x", MaxLine), `hangup`},
+	{"get without end of nothing", "get" + strings.Repeat(" ", 10_000) + "\r\n", `refused BF`},
+	{"long get, long word first", "get " + strings.Repeat("x", 10_000) + " a b c\r\nversion\r\n", `refused BF|version args []`},
+	{"long gat, wrong exptime", "gat x " + strings.Repeat("a ", 10_000) + "\r\nversion\r\n", `refused BE|version args []`},
+	{"long gat, exptime too long", "gat " + strings.Repeat("1", 10_000) + " a\r\nversion\r\n", `hangup`},
+	{"long get, blanks at the end", "get " + strings.Repeat("x", 250) + strings.Repeat(" ", 10_000) + "\r\n", `get exptime 0 keys "` + strings.Repeat("x", 250) + `"`},
+	{"long get, last key longest", "get " + strings.Repeat(" ", 5000) + long + "\r\n", `get exptime 0 keys "` + long + `"`},
+	{"long get, last key too long", "get " + strings.Repeat(" ", 5000) + long + "k\r\nversion\r\n", `refused BF|version args []`},
+}
+
+// shorten replaces the error texts by their initials.
+var shorten = strings.NewReplacer(
+	fmt.Sprintf("%q", replies[BadFormat]), "BF", fmt.Sprintf("%q", replies[BadExptime]), "BE", fmt.Sprintf("%q", replies[Error]), "E",
+	fmt.Sprintf("%q", replies[BadChunk]), "BC", fmt.Sprintf("%q", replies[BadDelta]), "BD", fmt.Sprintf("%q", replies[WatchNotAllowed]), "WN",
+	"\n", "|")
+
+func TestParse(t *testing.T) {
+	for _, test := range parseTests {
+		t.Run(test.name, func(t *testing.T) {
+			in := []byte(test.in)
+			whole := parseCut(t, in, len(in))
+			if got := strings.TrimSuffix(shorten.Replace(whole), "|"); got != test.want {
+				t.Fatalf("got  %s\nwant %s", got, test.want)
+			}
+			for _, size := range []int{1, 2, 7, 1000} {
+				if got := parseCut(t, in, size); got != whole {
+					t.Fatalf("in pieces of %d\ngot  %swant %s", size, got, whole)
+				}
+			}
+			if len(in) > 300 {
+				return
+			}
+			for cut := 1; cut < len(in); cut++ {
+				if got := parseCut(t, in, cut, len(in)); got != whole {
+					t.Fatalf("cut after %d\ngot  %swant %s", cut, got, whole)
+				}
+			}
+		})
+	}
+}
+
+func TestParseThousandsOfKeys(t *testing.T) {
+	var in, want strings.Builder
+	in.WriteString("gat 5")
+	want.WriteString("gat exptime 5 keys")
+	for i := range 10_000 {
+		fmt.Fprintf(&in, " key-%d", i)
+		fmt.Fprintf(&want, ` "key-%d"`, i)
+	}
+	in.WriteString("\r\n")
+	want.WriteString("\n")
+	for _, size := range []int{1, 333, 4096, in.Len()} {
+		if got := parseCut(t, []byte(in.String()), size); got != want.String() {
+			t.Fatalf("in pieces of %d: got %.200s", size, got)
+		}
+	}
+}
+
+func TestParseLongGetStopsAtLongKey(t *testing.T) {
+	in := "get " + strings.Repeat("a ", 2000) + strings.Repeat("x", 251) + " b c\r\nversion\r\n"
+	want := "get exptime 0 keys" + strings.Repeat(` "a"`, 2000) + fmt.Sprintf("refused %q\nversion args []\n", replies[BadFormat])
+	for _, size := range []int{1, 300, len(in)} {
+		if got := parseCut(t, []byte(in), size); got != want {
+			t.Fatalf("in pieces of %d: got %.200q", size, got[max(0, len(got)-200):])
+		}
+	}
+}
+
+func TestUnreadGivesKeysBack(t *testing.T) {
+	for _, end := range []string{"\r\n", "\n", "  \r\n"} {
+		in := []byte("gets a bb ccc" + end + "version\r\n")
+		var p Parser
+		var got []string
+		at := 0
+		for range 3 { // one key at a time
+			n, st := p.Parse(in[at:])
+			if st != Ready || p.Request.Verb != Gets {
+				t.Fatalf("status %d verb %d", st, p.Request.Verb)
+			}
+			key, left := NextKey(p.Request.Keys)
+			got = append(got, string(key))
+			at += n - p.Unread(left)
+		}
+		n, st := p.Parse(in[at:])
+		if st != Ready || len(p.Request.Keys) != 0 || p.Request.More {
+			t.Fatalf("the list should have ended: %d %q", st, p.Request.Keys)
+		}
+		if n, st = p.Parse(in[at+n:]); st != Ready || p.Request.Verb != Version {
+			t.Fatalf("status %d after %d bytes, verb %d", st, n, p.Request.Verb)
+		}
+		if strings.Join(got, " ") != "a bb ccc" {
+			t.Fatalf("got %q", got)
+		}
+	}
+}
+
+func TestParseDoesNotAllocate(t *testing.T) {
+	for _, in := range []string{"get key\r\n", "gets a b c d\r\n", "set key 1 2 3\r\nabc\r\n", "delete key\r\n", "incr key 5 noreply\r\n", "touch k 5\r\n", "foo\r\n"} {
+		p := Parser{TooLarge: func(k, n int) bool { return false }}
+		buf := []byte(in)
+		if n := testing.AllocsPerRun(100, func() {
+			if _, st := p.Parse(buf); st != Ready {
+				t.Fatal("not ready")
+			}
+		}); n != 0 {
+			t.Errorf("%q: %v allocations", in, n)
+		}
+	}
+}
+
+// FuzzParse: whatever arrives, the parser neither panics nor asks for unbounded memory, and where the input is cut makes
+// no difference.
+func FuzzParse(f *testing.F) {
+	for _, test := range parseTests {
+		f.Add([]byte(test.in), uint16(len(test.in)/2), uint16(1))
+	}
+	f.Fuzz(func(t *testing.T, in []byte, cut, piece uint16) {
+		whole := parseCut(t, in, len(in)+1)
+		if got := parseCut(t, in, int(cut), len(in)+1); got != whole {
+			t.Fatalf("cut after %d of %q\ngot  %swant %s", cut, in, got, whole)
+		}
+		if got := parseCut(t, in, int(piece)); got != whole {
+			t.Fatalf("in pieces of %d of %q\ngot  %swant %s", piece, in, got, whole)
+		}
+	})
+}
+
+func TestReplies(t *testing.T) {
+	for r, text := range replies {
+		if !strings.HasSuffix(text, "\r\n") || len(text) < 4 {
+			t.Errorf("reply %d is %q", r, text)
+		}
+	}
+	got := AppendReply(nil, Stored)
+	got = AppendValue(got, []byte("k"), 0, 3)
+	got = AppendValueUnique(got, []byte("k"), 1<<32-1, 3, 7)
+	got = AppendLineEnd(got)
+	got = AppendNumber(got, 12)
+	got = AppendVersion(got, "1.2.3")
+	got = AppendClientError(got, "a\nb")
+	got = AppendStat(got, "n", "v")
+	got = AppendStatUint(got, "n", 5)
+	want := "STORED\r\nVALUE k 0 3\r\nVALUE k 4294967295 3 7\r\n\r\n12\r\nVERSION 1.2.3\r\nCLIENT_ERROR a b\r\nSTAT n v\r\nSTAT n 5\r\n"
+	if !bytes.Equal(got, []byte(want)) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func BenchmarkParse(b *testing.B) {
+	for name, in := range map[string]string{"get": "get key:1234567890123456\r\n", "set": "set key:1234567890123456 0 0 5\r\nhello\r\n"} {
+		b.Run(name, func(b *testing.B) {
+			var p Parser
+			buf := []byte(in)
+			b.ReportAllocs()
+			for b.Loop() {
+				p.Parse(buf)
+			}
+		})
+	}
+}

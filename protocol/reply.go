@@ -1,0 +1,146 @@
+package protocol
+
+import "strconv"
+
+// Reply is a fixed answer line.
+type Reply uint8
+
+const (
+	Error Reply = iota
+	Stored
+	NotStored
+	Exists
+	NotFound
+	Deleted
+	Touched
+	OK
+	End
+	Reset
+	BadFormat
+	BadLine
+	BadChunk
+	BadExptime
+	BadDelta
+	NonNumeric
+	TooLarge
+	NoMemoryStore
+	NoMemoryDelta
+	FlushNotAllowed
+	ShutdownNotEnabled
+	ShutdownMode
+	WatchNotAllowed
+	DetailUsage
+	DumpNotAllowed
+	SlabID
+	TooManyConnections
+)
+
+var replies = [...]string{
+	Error:              "ERROR\r\n",
+	Stored:             "STORED\r\n",
+	NotStored:          "NOT_STORED\r\n",
+	Exists:             "EXISTS\r\n",
+	NotFound:           "NOT_FOUND\r\n",
+	Deleted:            "DELETED\r\n",
+	Touched:            "TOUCHED\r\n",
+	OK:                 "OK\r\n",
+	End:                "END\r\n",
+	Reset:              "RESET\r\n",
+	BadFormat:          "CLIENT_ERROR bad command line format\r\n",
+	BadLine:            "CLIENT_ERROR bad command line\r\n",
+	BadChunk:           "CLIENT_ERROR bad data chunk\r\n",
+	BadExptime:         "CLIENT_ERROR invalid exptime argument\r\n",
+	BadDelta:           "CLIENT_ERROR invalid numeric delta argument\r\n",
+	NonNumeric:         "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n",
+	TooLarge:           "SERVER_ERROR object too large for cache\r\n",
+	NoMemoryStore:      "SERVER_ERROR out of memory storing object\r\n",
+	NoMemoryDelta:      "SERVER_ERROR out of memory\r\n",
+	FlushNotAllowed:    "CLIENT_ERROR flush_all not allowed\r\n",
+	ShutdownNotEnabled: "SERVER_ERROR: shutdown not enabled\r\n",
+	ShutdownMode:       "CLIENT_ERROR invalid shutdown mode\r\n",
+	WatchNotAllowed:    "CLIENT_ERROR watch commands not allowed\r\n",
+	DetailUsage:        "CLIENT_ERROR usage: stats detail on|off|dump\r\n",
+	DumpNotAllowed:     "CLIENT_ERROR stats cachedump not allowed\r\n",
+	SlabID:             "CLIENT_ERROR Illegal slab id\r\n",
+	TooManyConnections: "ERROR Too many open connections\r\n",
+}
+
+// AppendReply appends the line with its line end.
+func AppendReply(dst []byte, r Reply) []byte { return append(dst, replies[r]...) }
+
+// MaxValueHeader bounds what AppendValue adds to the key.
+const MaxValueHeader = len("VALUE  4294967295 2147483647 18446744073709551615\r\n")
+
+// AppendValue appends the line that announces a value of n bytes. The value and AppendLineEnd follow.
+func AppendValue(dst, key []byte, flags uint32, n int) []byte {
+	dst = appendValue(dst, key, flags, n)
+	return append(dst, '\r', '\n')
+}
+
+// AppendValueUnique is AppendValue with the number that cas compares, for gets and gats.
+func AppendValueUnique(dst, key []byte, flags uint32, n int, unique uint64) []byte {
+	dst = appendValue(dst, key, flags, n)
+	dst = append(dst, ' ')
+	dst = strconv.AppendUint(dst, unique, 10)
+	return append(dst, '\r', '\n')
+}
+
+func appendValue(dst, key []byte, flags uint32, n int) []byte {
+	dst = append(dst, "VALUE "...)
+	dst = append(dst, key...)
+	dst = append(dst, ' ')
+	if flags == 0 {
+		dst = append(dst, '0')
+	} else {
+		dst = strconv.AppendUint(dst, uint64(flags), 10)
+	}
+	dst = append(dst, ' ')
+	return strconv.AppendUint(dst, uint64(n), 10)
+}
+
+// AppendLineEnd ends a value.
+func AppendLineEnd(dst []byte) []byte { return append(dst, '\r', '\n') }
+
+// AppendNumber appends the answer of incr and decr.
+func AppendNumber(dst []byte, n uint64) []byte {
+	dst = strconv.AppendUint(dst, n, 10)
+	return append(dst, '\r', '\n')
+}
+
+// AppendVersion appends the answer of version.
+func AppendVersion(dst []byte, version string) []byte {
+	dst = append(dst, "VERSION "...)
+	dst = append(dst, version...)
+	return append(dst, '\r', '\n')
+}
+
+// AppendClientError appends an error of our own wording; a line end in why becomes a blank.
+func AppendClientError(dst []byte, why string) []byte {
+	dst = append(dst, "CLIENT_ERROR "...)
+	for i := range len(why) {
+		c := why[i]
+		if c == '\r' || c == '\n' {
+			c = ' '
+		}
+		dst = append(dst, c)
+	}
+	return append(dst, '\r', '\n')
+}
+
+// AppendStat appends one line of a stats answer.
+func AppendStat(dst []byte, name, value string) []byte {
+	dst = append(dst, "STAT "...)
+	dst = append(dst, name...)
+	dst = append(dst, ' ')
+	dst = append(dst, value...)
+	return append(dst, '\r', '\n')
+}
+
+// AppendStatUint is AppendStat with a number.
+func AppendStatUint(dst []byte, name string, value uint64) []byte {
+	dst = append(dst, "STAT "...)
+	dst = append(dst, name...)
+	dst = append(dst, ' ')
+	dst = strconv.AppendUint(dst, value, 10)
+	return append(dst, '\r', '\n')
+}
