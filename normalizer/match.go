@@ -91,10 +91,12 @@ func (r *route) match(key []byte, skip int, m *match) refusal {
 	sawName := false
 	for pos < len(key) {
 		start := pos + 1
-		equals := -1
+		equals, last := -1, -1 // the first "=" and the last one
 		for pos = start; pos < len(key) && key[pos] != r.sep; pos++ {
-			if key[pos] == '=' && equals < 0 {
-				equals = pos
+			if key[pos] == '=' {
+				if last = pos; equals < 0 {
+					equals = pos
+				}
 			}
 		}
 		value, slot := start, 0
@@ -108,7 +110,9 @@ func (r *route) match(key []byte, skip int, m *match) refusal {
 			if slot = r.names[i].slot; slot == dropped {
 				continue
 			}
-			value = equals + 1
+			if value = equals + 1; last != equals {
+				return segmentRefusal(equalsInValue, value, pos, slot)
+			}
 		} else {
 			if sawName {
 				return segmentRefusal(lateSegment, start, pos, 0)
@@ -169,18 +173,13 @@ func (r *route) lookUp(wire []byte, guess int) (i int, known bool) {
 	return 0, false
 }
 
-// check tells whether value fits the part.
+// check tells whether value, which holds no "=", fits the part.
 func (s *slot) check(value []byte) refusalCode {
 	if len(value) == 0 || len(value) > MaxPart {
 		return badSize
 	}
 	if s.spec.Int {
 		return checkInt(value)
-	}
-	for _, c := range value {
-		if c == '=' {
-			return equalsInValue
-		}
 	}
 	return matched
 }
