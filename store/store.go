@@ -1,271 +1,168 @@
-// Package store holds items in memory: shards of keys, shards of deduplicated payloads, an insertion-ordered log of key
-// records, leases for fills, eviction and expiry.
+// Package store holds items in memory: shards of keys over insertion-ordered logs of records, shards of payloads that are
+// held once each, leases for fills, exact expiry, and eviction in bounded passes. It knows no protocol and no socket, and
+// all of its memory counts against one limit.
+//
+// Locks, in the order they are taken: a key shard, a data shard, the pool; or a key shard, the epochs. Never two key shards
+// or two data shards.
 package store
 
-import "time"
-
-// Time is a moment of the item clock: milliseconds of CLOCK_MONOTONIC since the arena's birth. Records hold whole seconds
-// of it, so an item lives until the clock's second reaches its deadline.
-type Time int64
-
-// Second returns the whole second that t falls into.
-func (t Time) Second() uint32 { return uint32(t / 1000) }
-
-// RouteID names a route in records. Zero is "no route": a plain key.
-type RouteID uint16
-
-// MaxRoutes bounds the ids that can be alive in one arena.
-const MaxRoutes = 255
-
-// Seconds of the item clock with a special meaning as a deadline.
-const (
-	NoDeadline uint32 = 0         // never expires
-	Expired    uint32 = 1<<32 - 1 // expired on arrival (a negative exptime)
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
 )
 
-// Options configure a Store. The zero value of a field means its default.
-type Options struct {
-	Memory         int64                                // limit in bytes, overhead included; default 64 MiB
-	MaxItem        int                                  // largest item in bytes as memcached's -I counts it; default 1 MiB
-	NoEvict        bool                                 // -M: refuse instead of evicting
-	NoCAS          bool                                 // -C
-	PassInline     int                                  // records per lock hold before an insert; default 16
-	PassBackground int                                  // records per lock hold in the background; default 64
-	Seed           [16]byte                             // secret of KeyHash and Digest, kept in the arena header
-	KeyHash        func(key []byte) uint64              // keyed hash; must be the one callers pass in
-	Digest         func(payload []byte) (hi, lo uint64) // seeded payload digest
-	Clock          func() Time                          // for tests; default the process's monotonic clock since Open
-}
-
-// Route is what the store has to know of a route: identity and freshness. Durations are whole seconds.
-type Route struct {
-	Name          string
-	KeyPrint      uint64 // fingerprint of pattern and normalize: a change makes old keys unreachable
-	QueryPrint    uint64 // fingerprint of query, encode, flags, source: a change makes items stale
-	Fresh         uint32
-	Stale         uint32
-	Keep          uint32 // counted from the end of Stale; used while the source is down
-	Negative      uint32
-	JitterPercent uint32 // 0 to 100: how much earlier, by hash, freshness may end
-	Settle        time.Duration
-	IgnoreSets    bool // on_client_set: ignore
-	MissOnReload  bool // on_reload: miss
-}
-
-// Lease is the right to put one fill. The zero Serial is no lease.
-type Lease struct {
-	Hash   uint64
-	Serial uint64
-}
-
-// Lookup is one question to Get. Hash must be KeyHash(Key). Get keeps nothing of it.
-type Lookup struct {
-	Key      []byte // canonical
-	Hash     uint64
-	Route    RouteID
-	Now      Time
-	WantCAS  bool
-	Touch    bool   // gat: set the deadline of a hit
-	Deadline uint32 // with Touch; see NoDeadline and Expired
-}
-
-// MissReason says why Get found nothing, as memcached's statistics count it.
-type MissReason uint8
-
-const (
-	Absent   MissReason = iota
-	TTLOver             // get_expired
-	Flushed             // get_flushed
-	Negative            // the source has no row; no fill until the negative window ends
-)
-
-// Item is what Get answers. After a hit Value aliases the store's memory and the shard is locked until Release, which the
-// caller owes at once: copy and release, never block in between. After a miss nothing is locked.
-type Item struct {
-	Value []byte
-	Flags uint32
-	CAS   uint64 // where Lookup.WantCAS
-	Stale bool   // served past its freshness
-
-	Miss   MissReason
-	Lease  Lease // opened by this Get for the caller to queue; zero Serial: none
-	Leased bool  // a lease is open on this key, by this Get or an earlier one
-	NoRoom bool  // a lease was due but the table was full
-
-	sh *shard
-	ds *dataShard
-}
-
-// WriteOp is the kind of a Write.
-type WriteOp uint8
-
-const (
-	Set WriteOp = iota
-	Add
-	Replace
-	Append
-	Prepend
-	CAS // compare and swap against Write.CAS
-)
-
-// Write is one storage command. Key and Value are copied. Hash must be KeyHash(Key).
-type Write struct {
-	Op       WriteOp
-	Key      []byte
-	Hash     uint64
-	Route    RouteID
-	Now      Time
-	Value    []byte
-	Flags    uint32
-	Deadline uint32
-	CAS      uint64
-	WantCAS  bool // answer the new CAS in Result (binary, meta c)
-}
-
-// Status is the outcome of a command.
-type Status uint8
-
-const (
-	Stored Status = iota
-	NotStored
-	Exists
-	NotFound
-	Deleted
-	Touched
-	TooLarge
-	NoMemory
-	NonNumeric
-	Ignored // on_client_set: ignore; answered STORED
-)
-
-type shard struct{}
-type dataShard struct{}
+// ErrOptions says that Open was given options it cannot work with.
+var ErrOptions = errors.New("store: bad options")
 
 // Store is safe for concurrent use.
-type Store struct{}
+type Store struct {
+	z     sizes
+	a     *arena
+	p     *pool
+	hdr   *header
+	opt   Options
+	clock func() Time
 
-// Open makes an empty store.
-func Open(o Options) (*Store, error) { panic("stub") }
+	shards []shard
+	data   []dataShard
 
-// Close gives the memory back. No other call may be under way or follow.
-func (s *Store) Close() error { panic("stub") }
+	routes  atomic.Pointer[[MaxRoutes + 1]*routeState]
+	routeMu sync.Mutex // SetRoutes, one at a time
+	epochs  epochs
+
+	victim  atomic.Uint32 // key shard whose oldest segment is being evicted
+	compact atomic.Uint32 // data shard to look at next
+
+	noMemory      atomic.Uint64
+	passes        atomic.Uint64
+	passRecords   atomic.Uint64
+	wake          chan struct{}
+	quit          chan struct{}
+	stopOnce      sync.Once
+	background    sync.WaitGroup
+	reserve, low_ int64
+}
+
+// clockStart is the item clock at the arena's birth. It leaves room below for a second that has always passed.
+const clockStart = 2 * time.Second
+
+// Open makes an empty store. It returns ErrOptions, wrapped, for sizes that do not fit together.
+func Open(o Options) (*Store, error) {
+	if o.Memory == 0 {
+		o.Memory = 64 << 20
+	}
+	if o.MaxItem == 0 {
+		o.MaxItem = int(min(1<<20, o.Memory/2))
+	}
+	if o.PassInline == 0 {
+		o.PassInline = 16
+	}
+	if o.PassBackground == 0 {
+		o.PassBackground = 64
+	}
+	switch {
+	case o.Memory < 1<<20:
+		return nil, fmt.Errorf("%w: memory limit of %d bytes: at least 1 MiB is needed", ErrOptions, o.Memory)
+	case int64(o.MaxItem) > o.Memory/2:
+		return nil, fmt.Errorf("%w: item size limit of %d bytes: at most half of the memory limit", ErrOptions, o.MaxItem)
+	case o.PassInline < 1 || o.PassInline > maxPass || o.PassBackground < 1 || o.PassBackground > maxPass:
+		return nil, fmt.Errorf("%w: passes of %d and %d records: from 1 to %d", ErrOptions, o.PassInline, o.PassBackground, maxPass)
+	case o.KeyHash == nil || o.Digest == nil:
+		return nil, fmt.Errorf("%w: KeyHash and Digest are needed", ErrOptions)
+	}
+	s := &Store{opt: o, z: derive(uint64(o.Memory), o.MaxItem), clock: o.Clock}
+	if s.clock == nil {
+		born := time.Now()
+		s.clock = func() Time { return Time((time.Since(born) + clockStart).Milliseconds()) }
+	}
+	a, err := newArena(s.z.total)
+	if err != nil {
+		return nil, err
+	}
+	s.a = a
+	a.hugePages(s.z.offSegments, s.z.offPages-s.z.offSegments)
+	s.hdr = at[header](a, 0)
+	s.hdr.magic, s.hdr.layout, s.hdr.shards = arenaMagic, arenaLayout, uint32(s.z.shards)
+	s.hdr.memory, s.hdr.segment, s.hdr.seed, s.hdr.nextID = s.z.memory, s.z.segment, o.Seed, 1
+	s.p = newPool(a, &s.z)
+	s.reserve = s.z.reserve
+	s.low_ = min(s.reserve/2, 4*int64(s.z.segment))
+	s.routes.Store(new([MaxRoutes + 1]*routeState))
+	s.shards = make([]shard, s.z.shards)
+	s.data = make([]dataShard, s.z.shards)
+	for i := range s.shards {
+		if !s.openShard(i) || !s.openData(i) {
+			_ = a.close()
+			return nil, fmt.Errorf("%w: memory limit of %d bytes is too small for its tables", ErrOptions, o.Memory)
+		}
+	}
+	s.wake, s.quit = make(chan struct{}, 1), make(chan struct{})
+	s.background.Go(s.keepReserve)
+	return s, nil
+}
+
+func (s *Store) openShard(i int) bool {
+	sh := &s.shards[i]
+	off := s.z.offShard + uint64(i)*s.z.shardBlock
+	sh.s, sh.no = s, i
+	sh.st = at[shardState](s.a, off)
+	sh.st.head, sh.st.tail = noSegment, noSegment
+	off += alignUp(sizeOf[shardState](), 64)
+	sh.lt = sliceAt[leaseBucket](s.a, off, s.z.leaseBuckets)
+	off += uint64(s.z.leaseBuckets) * sizeOf[leaseBucket]()
+	sh.idx = newIndex(s.a, s.p, &sh.st.idx, sliceAt[uint32](s.a, off, s.z.dirCap), sh.hashAt)
+	return sh.idx.start()
+}
+
+func (s *Store) openData(i int) bool {
+	ds := &s.data[i]
+	off := s.z.offData + uint64(i)*s.z.dataBlock
+	ds.s, ds.no = s, uint32(i)
+	ds.st = at[dataState](s.a, off)
+	ds.st.head, ds.st.tail, ds.st.moveSeg = noSegment, noSegment, noSegment
+	off += alignUp(sizeOf[dataState](), 64)
+	dir := sliceAt[uint32](s.a, off, s.z.dirCap)
+	off += uint64(s.z.dirCap) * 4
+	ds.hs = sliceAt[uint64](s.a, off, s.z.handleCap)
+	ds.idx = newIndex(s.a, s.p, &ds.st.idx, dir, ds.hashOf)
+	return ds.idx.start()
+}
+
+// hashAt is the key index's way back from a location to its hash.
+func (sh *shard) hashAt(loc uint32) uint64 {
+	key, _ := recordKey(sh.raw(loc))
+	return sh.s.opt.KeyHash(key)
+}
+
+// Close ends the background work and gives the memory back. No other call may be under way or follow.
+func (s *Store) Close() error {
+	s.stop()
+	return s.a.close()
+}
+
+// stop ends the background work.
+func (s *Store) stop() {
+	s.stopOnce.Do(func() { close(s.quit) })
+	s.background.Wait()
+}
 
 // Now reads the item clock.
-func (s *Store) Now() Time { panic("stub") }
+func (s *Store) Now() Time { return s.clock() }
 
-// SetRoutes makes rs the live routes and returns their ids in the same order. Known names keep their id.
-func (s *Store) SetRoutes(rs []Route) ([]RouteID, error) { panic("stub") }
+// Seed returns the secret that KeyHash and Digest were made from, as the arena keeps it.
+func (s *Store) Seed() [16]byte { return s.hdr.seed }
 
-// SetSourceDown tells whether id's source is down: its stale items then live on for Keep.
-func (s *Store) SetSourceDown(id RouteID, down bool) { panic("stub") }
-
-// Get looks one key up; see Item for what is locked. Stale, missing and expired keys of a route open a lease where none is open.
-func (s *Store) Get(q *Lookup, it *Item) bool { panic("stub") }
-
-// Release unlocks what a hit locked.
-func (it *Item) Release() { panic("stub") }
-
-// Write runs a storage command and returns its status and, where asked, the new CAS.
-func (s *Store) Write(w *Write) (Status, uint64) { panic("stub") }
-
-// Oversized is a storage command whose value was over MaxItem and was swallowed: a set deletes what the key held.
-func (s *Store) Oversized(op WriteOp, key []byte, hash uint64, route RouteID, now Time) {
-	panic("stub")
+// lock locks the shard and brings its epochs up to date, so that what was flushed or invalidated before is absent.
+func (sh *shard) lock(now Time) {
+	sh.mu.Lock()
+	e := &sh.s.epochs
+	if at := e.flushAt.Load(); at != 0 && int64(now) >= at {
+		e.fire(at)
+	}
+	if n := e.moved.Load(); n != sh.seenMoved {
+		sh.catchUp()
+	}
 }
-
-// TooLargeFor tells whether a value of n bytes under a key of k bytes is over MaxItem.
-func (s *Store) TooLargeFor(k, n int) bool { panic("stub") }
-
-// Delete removes key: Deleted, NotFound, or Exists where cas is not 0 and differs.
-func (s *Store) Delete(key []byte, hash uint64, route RouteID, now Time, cas uint64) Status {
-	panic("stub")
-}
-
-// Touch sets the deadline: Touched or NotFound.
-func (s *Store) Touch(key []byte, hash uint64, route RouteID, now Time, deadline uint32) Status {
-	panic("stub")
-}
-
-// Delta is incr and decr. With Decr the value stops at 0; an incr wraps at 2^64.
-type Delta struct {
-	Key   []byte
-	Hash  uint64
-	Route RouteID
-	Now   Time
-	Decr  bool
-	Delta uint64
-	CAS   uint64 // 0: any
-}
-
-// Delta runs d and returns the new number with Stored, or NotFound, NonNumeric, Exists, NoMemory.
-func (s *Store) Delta(d *Delta) (n uint64, st Status) { panic("stub") }
-
-// FlushAll makes everything stored or leased before the moment at absent. at <= now: at once, in O(1).
-func (s *Store) FlushAll(now, at Time) { panic("stub") }
-
-// Invalidate makes every item of a route that is there now absent, in O(1).
-func (s *Store) Invalidate(id RouteID) { panic("stub") }
-
-// Fill is what a load brought for a lease.
-type Fill struct {
-	Key    []byte
-	Route  RouteID
-	Now    Time
-	Value  []byte
-	Flags  uint32
-	Absent bool // the source has no row
-	Failed bool // nothing is known: close the window for Negative without a value
-}
-
-// PutStatus is the outcome of PutLease.
-type PutStatus uint8
-
-const (
-	PutStored   PutStatus = iota // a new or changed item
-	PutSame                      // the payload had not changed; it is fresh again
-	PutNegative                  // absent, remembered
-	PutKept                      // absent or failed, and the client's item stays
-	PutKilled                    // the lease was gone: something newer happened
-	PutTooLarge
-	PutNoRoom
-)
-
-// PutLease ends the lease and, if it was alive, puts the fill, in one critical section.
-func (s *Store) PutLease(l Lease, f *Fill) PutStatus { panic("stub") }
-
-// EndLease gives a lease back without a fill: the next Get may open another. It tells whether the lease was alive.
-func (s *Store) EndLease(l Lease) bool { panic("stub") }
-
-// LeaseAlive tells whether a lease still stands.
-func (s *Store) LeaseAlive(l Lease) bool { panic("stub") }
-
-// LeaseSent gives a lease its deadline: past it the lease is void.
-func (s *Store) LeaseSent(l Lease, deadline Time) { panic("stub") }
-
-// Stats is a snapshot. Counters run from Open.
-type Stats struct {
-	Items, TotalItems, Bytes, LimitBytes                     int64
-	Evictions, EvictedUnfetched, ExpiredUnfetched, Reclaimed uint64
-	NegativeItems, Data, DataBytes, SharedBytes              int64
-	Leases                                                   int64
-	LeasesFull, LeasesKilled, NoMemory, NoMemoryEvict        uint64
-	UsedBytes                                                int64 // of the limit: segments, pages, tables, handles, leases
-	HashBytes                                                int64
-	HashPower                                                int
-	Passes, PassRecords                                      uint64
-}
-
-// RouteStats is a snapshot of one route.
-type RouteStats struct{ Items, Negative, Client int64 }
-
-// Stats sums the shards; each is locked for a moment.
-func (s *Store) Stats() Stats { panic("stub") }
-
-// RouteStats tells what a route holds.
-func (s *Store) RouteStats(id RouteID) RouteStats { panic("stub") }
-
-// Settings are the sizes Open derived, for statistics and tests.
-type Settings struct{ Shards, Segment, LeaseSlots, PassInline, PassBackground int }
-
-// Settings returns the derived sizes.
-func (s *Store) Settings() Settings { panic("stub") }

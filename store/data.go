@@ -1,0 +1,327 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/bits"
+	"sync"
+)
+
+// dataShard is one lock domain of data: payloads longer than maxInline, each held once however many keys have it. A handle
+// names a datum for its life while its bytes may move. mu guards all of it; it is taken after a key shard's lock, never
+// before one, and never two at a time.
+//
+// A data record: handle 4, length 4, hash 4, payload. One over a quarter of a segment has a run of pages for itself.
+type dataShard struct {
+	mu  sync.Mutex
+	s   *Store
+	st  *dataState
+	idx *index
+	hs  []uint64 // by handle: see the handle word
+	no  uint32
+	_   [64]byte
+}
+
+type dataState struct {
+	head, tail uint32 // segments, oldest first
+	moveSeg    uint32 // segment being compacted, noSegment if none
+	moveOff    uint32
+	handles    uint32 // handles ever used
+	freeHandle uint32 // chain of free handles through their words, +1; 0 ends it
+	idx        indexState
+
+	count, bytes, live, refs int64 // data, their payload bytes, bytes of live records in segments, references
+	pages                    int64 // pages in runs
+}
+
+// A handle word: references 24 bits | location 39 bits | in pages 1 bit. The location counts 4-byte units from the arena's
+// start. Of a free handle it holds the next free one.
+const (
+	refBits  = 24
+	refMax   = 1<<refBits - 1 // saturates: such a datum stays until the store closes
+	paged    = 1
+	dataHead = 12
+	// chainMax bounds how many data of equal hash and length are compared before a payload is kept unshared.
+	chainMax = 8
+)
+
+func wordOf(refs uint64, off uint64, inPages bool) uint64 {
+	w := refs<<40 | off>>2<<1
+	if inPages {
+		w |= paged
+	}
+	return w
+}
+
+func wordRefs(w uint64) uint64   { return w >> 40 }
+func wordOffset(w uint64) uint64 { return w >> 1 & (1<<39 - 1) << 2 }
+
+// dataHash32 is the part of the digest that a data record keeps. Its shard comes from the other half.
+func dataHash32(lo uint64) uint32 { return uint32(lo) }
+
+func (s *Store) dataShardOf(hi uint64) *dataShard {
+	return &s.data[hi>>(64-s.z.shardBits)&uint64(s.z.shards-1)]
+}
+
+func (s *Store) dataShardOfHandle(h uint32) *dataShard {
+	return &s.data[uint64(h)>>(32-s.z.shardBits)&uint64(s.z.shards-1)]
+}
+
+// global turns a handle of this shard into one that names the shard too.
+func (ds *dataShard) global(n uint32) uint32 {
+	return uint32(uint64(ds.no)<<(32-ds.s.z.shardBits)) | n
+}
+
+// local is its inverse.
+func (ds *dataShard) local(h uint32) uint32 {
+	return uint32(uint64(h) & (1<<(32-ds.s.z.shardBits) - 1))
+}
+
+func (ds *dataShard) head(w uint64) []byte { return ds.s.a.mem[wordOffset(w):] }
+
+// payload returns the bytes of local handle n, aliasing the arena.
+func (ds *dataShard) payload(n uint32) []byte {
+	raw := ds.head(ds.hs[n])
+	size := binary.LittleEndian.Uint32(raw[4:])
+	return raw[dataHead : dataHead+size : dataHead+size]
+}
+
+// hashOf is the index's way back from a handle to its hash.
+func (ds *dataShard) hashOf(n uint32) uint64 {
+	return uint64(binary.LittleEndian.Uint32(ds.head(ds.hs[n])[8:]))
+}
+
+// intern finds the datum with these bytes or makes it, adds one reference and returns its global handle; false without
+// memory. The caller holds ds.mu.
+func (ds *dataShard) intern(hash uint32, value []byte) (uint32, bool) {
+	h := uint64(hash)
+	t := ds.idx.table(h)
+	g := (h >> groupShift) % tableGroups
+	chain := 0
+probe:
+	for range tableGroups {
+		gr := &t.g[g]
+		for m := matchByte(gr.ctrl, tagOf(h)); m != 0; m &= m - 1 {
+			n := gr.loc[bits.TrailingZeros64(m)>>3]
+			raw := ds.head(ds.hs[n])
+			if binary.LittleEndian.Uint32(raw[8:]) != hash || int(binary.LittleEndian.Uint32(raw[4:])) != len(value) {
+				continue
+			}
+			if bytes.Equal(raw[dataHead:dataHead+len(value)], value) {
+				if wordRefs(ds.hs[n]) < refMax {
+					ds.hs[n] += 1 << 40
+				}
+				ds.st.refs++
+				return ds.global(n), true
+			}
+			if chain++; chain == chainMax {
+				break probe
+			}
+		}
+		if matchByte(gr.ctrl, 0) != 0 {
+			break
+		}
+		g = (g + 1) % tableGroups
+	}
+	n, ok := ds.newHandle()
+	if !ok {
+		return 0, false
+	}
+	off, inPages, ok := ds.room(dataHead + len(value))
+	if !ok {
+		ds.freeHandle(n)
+		return 0, false
+	}
+	ds.hs[n] = wordOf(1, off, inPages)
+	raw := ds.s.a.mem[off:]
+	binary.LittleEndian.PutUint32(raw, n)
+	binary.LittleEndian.PutUint32(raw[4:], uint32(len(value)))
+	binary.LittleEndian.PutUint32(raw[8:], hash)
+	copy(raw[dataHead:], value)
+	ds.st.count++
+	ds.st.refs++
+	ds.st.bytes += int64(len(value))
+	if chain < chainMax && !ds.idx.insert(h, n) {
+		ds.decrement(n)
+		return 0, false
+	}
+	return ds.global(n), true
+}
+
+func (ds *dataShard) newHandle() (uint32, bool) {
+	if n := ds.st.freeHandle; n != 0 {
+		ds.st.freeHandle = uint32(ds.hs[n-1])
+		return n - 1, true
+	}
+	n := ds.st.handles
+	if int(n) >= len(ds.hs) || !ds.s.p.charge(8) {
+		return 0, false
+	}
+	ds.st.handles++
+	return n, true
+}
+
+func (ds *dataShard) freeHandle(n uint32) {
+	ds.hs[n] = uint64(ds.st.freeHandle)
+	ds.st.freeHandle = n + 1
+}
+
+// large tells whether a data record of n bytes lives in pages.
+func (z *sizes) large(n int) bool { return uint64(n) > z.segment/4 }
+
+func pagesFor(n int) int { return (n + pageSize - 1) / pageSize }
+
+// recordSize is what a data record of n bytes takes in a segment.
+func recordSize(n int) uint32 { return uint32(alignUp(uint64(n), 4)) }
+
+// room makes place for a data record of n bytes and returns its offset in the arena.
+func (ds *dataShard) room(n int) (off uint64, inPages, ok bool) {
+	z := &ds.s.z
+	if z.large(n) {
+		off, ok = ds.s.p.takePages(pagesFor(n))
+		if ok {
+			ds.st.pages += int64(pagesFor(n))
+		}
+		return off, true, ok
+	}
+	size := recordSize(n)
+	if ds.st.tail == noSegment || uint64(ds.s.p.meta[ds.st.tail].used+size) > z.segment {
+		seg, ok := ds.s.p.segment()
+		if !ok {
+			return 0, false, false
+		}
+		if old := ds.st.tail; old != noSegment {
+			ds.s.p.meta[old].next = seg
+			ds.s.p.meta[seg].prev = old
+		} else {
+			ds.st.head = seg
+		}
+		ds.st.tail = seg
+	}
+	m := &ds.s.p.meta[ds.st.tail]
+	off = z.offSegments + uint64(ds.st.tail)<<z.segShift + uint64(m.used)
+	m.used += size
+	m.live += size
+	ds.st.live += int64(size)
+	return off, false, true
+}
+
+// decrement ends one reference to local handle n, and the datum with the last.
+func (ds *dataShard) decrement(n uint32) {
+	w := ds.hs[n]
+	if wordRefs(w) == refMax {
+		return
+	}
+	ds.st.refs--
+	if wordRefs(w) > 1 {
+		ds.hs[n] = w - 1<<40
+		return
+	}
+	raw := ds.head(w)
+	size := int(binary.LittleEndian.Uint32(raw[4:]))
+	ds.idx.remove(uint64(binary.LittleEndian.Uint32(raw[8:])), n)
+	ds.st.count--
+	ds.st.bytes -= int64(size)
+	if w&paged != 0 {
+		ds.st.pages -= int64(pagesFor(dataHead + size))
+		ds.s.p.freePages(wordOffset(w), pagesFor(dataHead+size))
+	} else {
+		ds.dead(uint32((wordOffset(w)-ds.s.z.offSegments)>>ds.s.z.segShift), recordSize(dataHead+size))
+	}
+	ds.freeHandle(n)
+}
+
+// dead counts size bytes of a segment as dead, and gives the segment back when nothing in it lives.
+func (ds *dataShard) dead(seg, size uint32) {
+	m := &ds.s.p.meta[seg]
+	m.live -= size
+	ds.st.live -= int64(size)
+	if m.live == 0 && seg != ds.st.tail {
+		ds.release(seg)
+	}
+}
+
+func (ds *dataShard) release(seg uint32) {
+	meta := ds.s.p.meta
+	m := &meta[seg]
+	if m.prev == noSegment {
+		ds.st.head = m.next
+	} else {
+		meta[m.prev].next = m.next
+	}
+	if m.next == noSegment {
+		ds.st.tail = m.prev
+	} else {
+		meta[m.next].prev = m.prev
+	}
+	if ds.st.moveSeg == seg {
+		ds.st.moveSeg = noSegment
+	}
+	ds.s.p.release(seg)
+}
+
+// emptiest returns the closed segment with the fewest live bytes, if compacting it frees at least an eighth of it.
+func (ds *dataShard) emptiest() (uint32, bool) {
+	best, live := noSegment, uint32(ds.s.z.segment/8*7)
+	for seg := ds.st.head; seg != noSegment && seg != ds.st.tail; seg = ds.s.p.meta[seg].next {
+		if m := &ds.s.p.meta[seg]; m.live < live {
+			best, live = seg, m.live
+		}
+	}
+	return best, best != noSegment
+}
+
+// compact moves at most n records out of the emptiest segment to the end of the log. It returns how many it looked at; 0
+// means that there is nothing worth moving, or no room to move it to.
+func (ds *dataShard) compact(n int) int {
+	if ds.st.moveSeg == noSegment {
+		seg, ok := ds.emptiest()
+		if !ok {
+			return 0
+		}
+		ds.st.moveSeg, ds.st.moveOff = seg, 0
+	}
+	z := &ds.s.z
+	seg := ds.st.moveSeg
+	m := &ds.s.p.meta[seg]
+	base := z.offSegments + uint64(seg)<<z.segShift
+	for walked := range n {
+		if ds.st.moveOff >= m.used || m.live == 0 {
+			ds.st.moveSeg = noSegment
+			return walked
+		}
+		from := base + uint64(ds.st.moveOff)
+		raw := ds.s.a.mem[from:]
+		h, bytes := binary.LittleEndian.Uint32(raw), dataHead+int(binary.LittleEndian.Uint32(raw[4:]))
+		size := recordSize(bytes)
+		if w := ds.hs[h]; wordRefs(w) > 0 && wordOffset(w) == from && w&paged == 0 {
+			to, _, ok := ds.room(bytes)
+			if !ok {
+				return walked
+			}
+			copy(ds.s.a.mem[to:to+uint64(bytes)], raw[:bytes])
+			ds.hs[h] = wordOf(wordRefs(w), to, false)
+			ds.st.moveOff += size
+			ds.dead(seg, size)
+			if ds.st.moveSeg == noSegment { // that was the last live one
+				return walked + 1
+			}
+			continue
+		}
+		ds.st.moveOff += size
+	}
+	return n
+}
+
+// giveBack ends the references collected under a key lock.
+func (s *Store) giveBack(f *freed) {
+	for i := 0; i < f.n; {
+		ds := s.dataShardOfHandle(f.h[i])
+		ds.mu.Lock()
+		for ; i < f.n && s.dataShardOfHandle(f.h[i]) == ds; i++ {
+			ds.decrement(ds.local(f.h[i]))
+		}
+		ds.mu.Unlock()
+	}
+	f.n = 0
+}

@@ -1,0 +1,174 @@
+package store
+
+import "time"
+
+// maxPass bounds the records one lock hold may work on, and so the pause it is.
+const maxPass = 64
+
+// roomTime bounds what one insert may spend on evicting for itself. A large value gets more: its room is more.
+const (
+	roomTime      = time.Millisecond
+	roomTimePerMB = 8 * time.Millisecond
+)
+
+// makeRoom sees to it that need bytes can be taken, plus what several writers at once may take for small things. It works
+// passes itself only when the background has fallen behind, and for a bounded time. False: there is not enough.
+func (s *Store) makeRoom(need int64) bool {
+	want := need + s.low_
+	if s.p.avail.Load() >= want {
+		return true
+	}
+	s.nudge()
+	end := time.Now().Add(roomTime + time.Duration(need)*roomTimePerMB/(1<<20))
+	for s.p.avail.Load() < want {
+		if !s.pass(s.opt.PassInline) || time.Now().After(end) {
+			return s.p.avail.Load() >= need && need > 0
+		}
+	}
+	return true
+}
+
+// nudge wakes the background when the reserve is touched.
+func (s *Store) nudge() {
+	if s.p.avail.Load() < s.reserve {
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// keepReserve keeps the reserve free, so that an insert seldom has to evict for itself.
+func (s *Store) keepReserve() {
+	for {
+		select {
+		case <-s.quit:
+			return
+		case <-s.wake:
+		}
+		for s.p.avail.Load() < s.reserve && s.pass(s.opt.PassBackground) {
+			select {
+			case <-s.quit:
+				return
+			default:
+			}
+		}
+	}
+}
+
+// pass does one bounded piece of work towards free memory: it compacts data where a good part of a segment is dead, else it
+// evicts the oldest keys. False: there was nothing to do.
+func (s *Store) pass(n int) bool {
+	s.passes.Add(1)
+	ds := &s.data[s.compact.Add(1)%uint32(len(s.data))]
+	ds.mu.Lock()
+	moved := ds.compact(n)
+	ds.mu.Unlock()
+	if s.opt.NoEvict {
+		if moved == 0 {
+			moved = s.compactAny(n)
+		}
+		s.passRecords.Add(uint64(moved))
+		return moved > 0
+	}
+	if moved == 0 {
+		moved = s.evictAny(n)
+	}
+	if moved == 0 {
+		moved = s.compactAny(n)
+	}
+	s.passRecords.Add(uint64(moved))
+	return moved > 0
+}
+
+// compactAny looks for work in every data shard.
+func (s *Store) compactAny(n int) int {
+	for i := range s.data {
+		ds := &s.data[i]
+		ds.mu.Lock()
+		moved := ds.compact(n)
+		ds.mu.Unlock()
+		if moved > 0 {
+			return moved
+		}
+	}
+	return 0
+}
+
+// evictAny evicts from one shard until its oldest segment is free and then goes on to the next, so that whole segments come
+// back soon and no shard is emptied before the others.
+func (s *Store) evictAny(n int) int {
+	for range s.shards {
+		v := s.victim.Load()
+		sh := &s.shards[v%uint32(len(s.shards))]
+		walked, done := s.evict(sh, n)
+		if done {
+			s.victim.CompareAndSwap(v, v+1)
+		}
+		if walked > 0 {
+			return walked
+		}
+	}
+	return 0
+}
+
+// evict takes at most n records from the old end of the shard's log. done: a segment was freed, or there is none.
+func (s *Store) evict(sh *shard, n int) (walked int, done bool) {
+	var f freed
+	now := s.Now()
+	sh.lock(now)
+	seg := sh.st.head
+	if seg == noSegment {
+		sh.mu.Unlock()
+		return 0, true
+	}
+	z := &s.z
+	m := &s.p.meta[seg]
+	for walked < n && sh.st.head == seg && sh.st.evictOff < m.used {
+		loc := uint32((uint64(seg)<<z.segShift + uint64(sh.st.evictOff)) >> z.unitShift)
+		var r record
+		r.decode(sh.raw(loc))
+		sh.st.evictOff += uint32(alignUp(uint64(r.size), 1<<z.unitShift))
+		walked++
+		h := s.opt.KeyHash(r.key)
+		if sh.idx.slot(h, loc) == nil {
+			continue // overwritten or deleted
+		}
+		switch v := sh.judge(&r, loc, h, r.route, now); {
+		case v == isExpired || v == isFlushed:
+			sh.expire(h, loc, &r, v, &f)
+		default:
+			if r.route == 0 || r.state&stateKind != stateNegative {
+				sh.st.evictions++
+				if r.meta&metaFetched == 0 {
+					sh.st.evictedUnfetched++
+				}
+			}
+			large := s.inPages(&r)
+			sh.unlink(h, loc, &r, &f)
+			if large {
+				n = walked // that frees much already
+			}
+		}
+	}
+	done = sh.st.head != seg
+	if !done && sh.st.evictOff >= m.used && m.live == 0 {
+		// It is the segment being written: the next record opens another.
+		sh.release(seg)
+		done = true
+	}
+	sh.mu.Unlock()
+	s.giveBack(&f)
+	return walked, done
+}
+
+// inPages tells whether the record's value has a run of pages for itself.
+func (s *Store) inPages(r *record) bool {
+	if r.meta&metaInline != 0 || s.p.paged.Load() == 0 {
+		return false
+	}
+	ds := s.dataShardOfHandle(r.handle)
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	return ds.hs[ds.local(r.handle)]&paged != 0
+}

@@ -1,0 +1,128 @@
+package store
+
+// PutLease ends the lease l and, if it was alive, puts what the load brought, in one critical section: whatever set, delete
+// or flush came since the lease was opened has killed it, so an older value never lands on a newer one. f.Key and f.Value
+// are copied.
+func (s *Store) PutLease(l Lease, f *Fill) PutStatus {
+	d := draft{key: f.Key, flags: f.Flags, route: f.Route, filled: f.Now.Second(), state: stateFilled, handle: noHandle}
+	row := !f.Absent && !f.Failed
+	status := PutStored
+	switch {
+	case !row:
+	case s.TooLargeFor(len(f.Key), len(f.Value)):
+		row, status = false, PutTooLarge
+	case !s.LeaseAlive(l): // spares the work; the check that counts is below
+		return PutKilled
+	case !s.intern(&d, f.Value):
+		row, status = false, PutNoRoom
+	}
+	var out freed
+	sh := s.shardOf(l.Hash)
+	sh.lock(f.Now)
+	st := sh.putLease(l, f, &d, row, &out)
+	if row && d.handle != noHandle && st != PutStored {
+		out.add(d.handle)
+	}
+	sh.mu.Unlock()
+	s.giveBack(&out)
+	s.nudge()
+	if status != PutStored && st != PutKilled {
+		return status
+	}
+	return st
+}
+
+// putLease does PutLease's work under the lock. It keeps d's reference only with PutStored.
+func (sh *shard) putLease(l Lease, f *Fill, d *draft, row bool, out *freed) PutStatus {
+	e, ok := sh.ownLease(l, f.Now)
+	if !ok {
+		return PutKilled
+	}
+	rs := sh.s.route(f.Route)
+	if rs == nil || e.b.route[e.i] != f.Route {
+		sh.freeLease(e)
+		return PutKilled
+	}
+	if e.b.settle[e.i] != 0 {
+		d.state |= stateStale // loaded while the key settled: perhaps from before a commit
+	}
+	k := sh.look(l.Hash, f.Key, f.Route, f.Now)
+	if k.slot != nil && k.is >= isExpired {
+		sh.expire(l.Hash, k.loc, &k.rec, k.is, out)
+		k.slot = nil
+	}
+	if !row {
+		return sh.putNothing(l, f, d, rs, e, &k, out)
+	}
+	sh.closeLease(e, f.Now, true)
+	if k.slot != nil {
+		r := &k.rec
+		same := r.route == f.Route && r.flags == d.flags && r.state&stateKind != stateNegative
+		if d.handle == noHandle {
+			same = same && r.meta&metaInline != 0 && string(r.value) == string(d.value)
+		} else {
+			same = same && r.meta&metaInline == 0 && r.handle == d.handle
+		}
+		// A record from before a route change is stale by its place in the log, so it cannot be made fresh where it stands.
+		same = same && sh.pos(k.loc) >= sh.st.routes[f.Route].stalePos
+		if same {
+			sh.count(r.route, r.state, 0, -1)
+			if r.state&stateKind == stateClient && r.offExpiry != 0 {
+				r.setExpiry(0)
+			}
+			r.setState(d.state | r.state&stateTouched)
+			r.setFilled(d.filled)
+			sh.count(r.route, r.state, 0, 1)
+			return PutSame
+		}
+		if r.route != 0 && r.state&stateTouched != 0 {
+			d.state |= stateTouched
+			d.expiry, d.hasExpiry = r.expiry, r.offExpiry != 0
+		}
+		d.fetched = r.meta&metaFetched != 0
+	}
+	if !sh.reserve(d.size()) || !sh.link(l.Hash, k.slot, k.loc, &k.rec, d, out) {
+		sh.s.noMemory.Add(1)
+		return PutNoRoom
+	}
+	if k.slot == nil {
+		sh.st.total++
+	}
+	return PutStored
+}
+
+// negativeShare bounds what negative items may take, as a part of the memory limit.
+const negativeShare = 20
+
+// putNothing is a load that left nothing to put. So that the key is not asked for again at once, that it was asked is kept:
+// in the client's item that stays, as a negative item, or, beside an older filled item or without room, in the lease's entry.
+func (sh *shard) putNothing(l Lease, f *Fill, d *draft, rs *routeState, e leaseEntry, k *held, out *freed) PutStatus {
+	until := int64(f.Now) + int64(rs.Negative)*1000
+	kind := k.rec.state & stateKind
+	if k.slot != nil && (k.rec.route == 0 || kind == stateClient) {
+		if k.rec.route == 0 || sh.pos(k.loc) < sh.st.routes[f.Route].stalePos {
+			sh.asked(e, until)
+			return PutKept
+		}
+		sh.closeLease(e, f.Now, true)
+		k.rec.setState(k.rec.state&^stateStale | stateAsked)
+		k.rec.setFilled(d.filled)
+		return PutKept
+	}
+	if k.slot != nil && kind == stateFilled && !f.Absent {
+		sh.asked(e, until)
+		return PutKept
+	}
+	d.state, d.value, d.handle, d.flags = d.state&^stateKind|stateNegative, nil, noHandle, 0
+	perShard := int64(sh.s.z.memory) / int64(sh.s.z.shards)
+	if k.slot == nil && sh.st.negBytes > perShard/negativeShare || !sh.reserve(d.size()) ||
+		!sh.link(l.Hash, k.slot, k.loc, &k.rec, d, out) {
+		if k.slot != nil && f.Absent { // the row is gone: its old value may not stay
+			sh.unlink(l.Hash, k.loc, &k.rec, out)
+		}
+		sh.asked(e, until)
+		return PutNegative
+	}
+	sh.closeLease(e, f.Now, true)
+	return PutNegative
+}

@@ -1,0 +1,117 @@
+package store
+
+import "math/bits"
+
+// The arena, from its first byte:
+//
+//	header                         magic, layout, sizes, seed, routes
+//	segment metas                  one segMeta a segment
+//	key shards                     for each: shardState, index directory, lease buckets
+//	data shards                    for each: dataState, index directory, handle table
+//	segments                       the pool: key logs, data logs and index tables
+//	page area                      runs of pages for large values; twice the limit in address space, so that a run is found
+//
+// Directories, handle tables and the page area are reserved at their largest and touched as they grow; what is touched
+// counts against the limit.
+const (
+	arenaMagic   = 0x6873696664726f77 // "wordfish"
+	arenaLayout  = 1
+	routeNameMax = 64
+)
+
+type header struct {
+	magic   uint64
+	layout  uint32
+	shards  uint32
+	memory  uint64
+	segment uint64
+	seed    [16]byte
+	nextID  uint32
+	_       uint32
+	routes  [MaxRoutes + 1]routeRow
+}
+
+// routeRow remembers which route an id in records means.
+type routeRow struct {
+	keyPrint   uint64
+	queryPrint uint64
+	nameLen    uint8
+	live       uint8
+	name       [routeNameMax]byte
+	_          [6]byte
+}
+
+// segMeta describes one segment of the pool. Its owner's lock guards it; a free one belongs to the pool's.
+type segMeta struct {
+	start uint64 // key logs: log position of the segment's first byte
+	next  uint32 // the owner's list, oldest first, or the pool's free list
+	used  uint32 // bytes written
+	live  uint32 // bytes of records still reachable
+	prev  uint32 // the owner's list
+	_     uint32
+}
+
+const noSegment = ^uint32(0)
+
+// sizes are derived from the options once.
+type sizes struct {
+	memory, segment   uint64
+	shards            int
+	shardBits         int
+	segments          int
+	segShift          int
+	unitShift         int // a location counts units of 1<<unitShift bytes from the first segment
+	dirCap            int // entries of one index directory at most
+	leaseBuckets      int
+	handleCap         int
+	reserve           int64
+	tableAlign        uint64
+	offMeta, offShard uint64
+	shardBlock        uint64
+	offData           uint64
+	dataBlock         uint64
+	offSegments       uint64
+	offPages          uint64
+	pages             int
+	total             uint64
+	fixed             int64 // bytes of the arena that count from the start
+}
+
+func floorPow2(n uint64) uint64 {
+	if n == 0 {
+		return 0
+	}
+	return 1 << (bits.Len64(n) - 1)
+}
+
+func derive(memory uint64, maxItem int) sizes {
+	var z sizes
+	z.memory = memory
+	z.shards = int(min(max(floorPow2(memory/(4<<20)), 1), 256))
+	z.shardBits = bits.Len(uint(z.shards)) - 1
+	perShard := memory / uint64(z.shards)
+	z.segment = min(max(floorPow2(perShard/64), 16<<10), 1<<20)
+	z.segShift = bits.Len64(z.segment) - 1
+	z.segments = int(memory / z.segment)
+	z.unitShift = max(2, bits.Len64(memory-1)-32)
+	z.tableAlign = uint64(4) << z.unitShift
+	z.dirCap = int(max(floorPow2(perShard/256)*2, 16))
+	z.leaseBuckets = int(min(max(floorPow2(perShard/64/sizeOf[leaseBucket]()), 8), 256))
+	z.handleCap = int(min(perShard/28, 1<<(32-z.shardBits)-1))
+	z.reserve = min(max(int64(memory/50), 2*int64(maxItem)), int64(memory/8))
+
+	z.offMeta = alignUp(sizeOf[header](), pageSize)
+	z.offShard = alignUp(z.offMeta+uint64(z.segments)*sizeOf[segMeta](), pageSize)
+	z.shardBlock = alignUp(alignUp(sizeOf[shardState](), 64)+uint64(z.leaseBuckets)*sizeOf[leaseBucket]()+uint64(z.dirCap)*4, pageSize)
+	z.offData = z.offShard + uint64(z.shards)*z.shardBlock
+	z.dataBlock = alignUp(alignUp(sizeOf[dataState](), 64)+uint64(z.dirCap)*4+uint64(z.handleCap)*8, pageSize)
+	z.offSegments = alignUp(z.offData+uint64(z.shards)*z.dataBlock, 2<<20)
+	z.offPages = alignUp(z.offSegments+uint64(z.segments)*z.segment, 2<<20)
+	z.pages = int(2 * memory / pageSize)
+	z.total = z.offPages + uint64(z.pages)*pageSize
+
+	// Directories and handle tables are charged as they grow. Lease tables count whole, from the start.
+	perKeyShard := sizeOf[shardState]() + uint64(z.leaseBuckets)*sizeOf[leaseBucket]()
+	z.fixed = int64(z.offShard + uint64(z.shards)*(perKeyShard+sizeOf[dataState]()) + uint64(z.pages)/8)
+	return z
+}

@@ -1,0 +1,205 @@
+package store
+
+// leaseBucket holds eight entries of a shard's lease table. An entry is found by the key's hash alone, in one of two
+// buckets: two keys of one hash share it, which only kills too much. The table has a fixed size; when both buckets are
+// full there is no lease, and the caller counts it.
+type leaseBucket struct {
+	hash     [8]uint64
+	serial   [8]uint64
+	deadline [8]int64 // Time from which the entry is void; 0 never
+	settle   [8]int64 // leased while the key settled: until then its load is put stale
+	route    [8]RouteID
+	state    [8]uint8
+}
+
+// States of a lease entry.
+const (
+	leaseFree     = iota
+	leaseOpen     // somebody may put one fill
+	leaseSettling // the key was deleted: what is loaded now may be from before the deleting transaction's commit
+	leaseAsked    // the last load brought nothing to put: no other before the deadline
+)
+
+// leaseEntry names one entry of a table.
+type leaseEntry struct {
+	b *leaseBucket
+	i int
+}
+
+func (sh *shard) leaseBuckets(h uint64) (a, b *leaseBucket) {
+	n := uint64(len(sh.lt))
+	return &sh.lt[(h>>20)%n], &sh.lt[(h>>40)%n]
+}
+
+// findLease returns the entry of h. Entries that are void by now count as free.
+func (sh *shard) findLease(h uint64, now Time) (leaseEntry, bool) {
+	if sh.st.leases == 0 {
+		return leaseEntry{}, false
+	}
+	a, b := sh.leaseBuckets(h)
+	for _, bk := range [2]*leaseBucket{a, b} {
+		for i := range bk.hash {
+			if bk.hash[i] == h && bk.state[i] != leaseFree {
+				if d := bk.deadline[i]; d != 0 && int64(now) >= d {
+					sh.freeLease(leaseEntry{bk, i})
+					return leaseEntry{}, false
+				}
+				return leaseEntry{bk, i}, true
+			}
+		}
+	}
+	return leaseEntry{}, false
+}
+
+// takeLease finds a free entry for h, which has none.
+func (sh *shard) takeLease(h uint64, now Time) (leaseEntry, bool) {
+	a, b := sh.leaseBuckets(h)
+	for _, bk := range [2]*leaseBucket{a, b} {
+		for i := range bk.hash {
+			if bk.state[i] != leaseFree {
+				if d := bk.deadline[i]; d == 0 || int64(now) < d {
+					continue
+				}
+				sh.freeLease(leaseEntry{bk, i})
+			}
+			bk.hash[i] = h
+			bk.settle[i], bk.deadline[i] = 0, 0
+			sh.st.leases++
+			return leaseEntry{bk, i}, true
+		}
+	}
+	return leaseEntry{}, false
+}
+
+func (sh *shard) freeLease(e leaseEntry) {
+	e.b.state[e.i] = leaseFree
+	sh.st.leases--
+}
+
+// openLease gives the caller the right to load h's key, unless somebody has it, the key was asked for just now, or the load
+// made while it settled stands until the settling ends. held tells that there is such an entry; noRoom that the table is full.
+func (sh *shard) openLease(h uint64, route RouteID, now Time) (l Lease, held, noRoom bool) {
+	settle := int64(0)
+	if int64(now) < sh.st.settleAll {
+		settle = sh.st.settleAll
+	}
+	e, ok := sh.findLease(h, now)
+	if ok {
+		// What a flush or an invalidation has ended holds nobody back.
+		over := e.b.serial[e.i] <= sh.goneSerial(e.b.route[e.i])
+		switch {
+		case e.b.state[e.i] != leaseSettling && !over:
+			return Lease{}, true, false
+		case e.b.state[e.i] == leaseSettling && e.b.serial[e.i] != 0 && !over: // loaded once already
+			return Lease{}, true, false
+		case e.b.state[e.i] == leaseSettling:
+			settle = max(settle, e.b.deadline[e.i])
+		}
+	} else if e, ok = sh.takeLease(h, now); !ok {
+		sh.st.leasesFull++
+		return Lease{}, false, true
+	}
+	sh.st.serial++
+	e.b.state[e.i], e.b.serial[e.i] = leaseOpen, sh.st.serial
+	e.b.deadline[e.i], e.b.settle[e.i], e.b.route[e.i] = 0, settle, route
+	return Lease{Hash: h, Serial: sh.st.serial}, true, false
+}
+
+// goneSerial returns the last serial that a flush or an invalidation of route has ended.
+func (sh *shard) goneSerial(route RouteID) uint64 {
+	return max(sh.st.flushSerial, sh.st.routes[route].goneSerial)
+}
+
+// ownLease returns the entry of l while it lives.
+func (sh *shard) ownLease(l Lease, now Time) (leaseEntry, bool) {
+	e, ok := sh.findLease(l.Hash, now)
+	if !ok || e.b.state[e.i] != leaseOpen || e.b.serial[e.i] != l.Serial || l.Serial == 0 {
+		return leaseEntry{}, false
+	}
+	if l.Serial <= sh.goneSerial(e.b.route[e.i]) {
+		sh.freeLease(e)
+		return leaseEntry{}, false
+	}
+	return e, true
+}
+
+// closeLease ends an open lease, keeping what it knows of settling: once loaded, the key waits for the settling's end.
+func (sh *shard) closeLease(e leaseEntry, now Time, loaded bool) {
+	if s := e.b.settle[e.i]; s > int64(now) {
+		e.b.state[e.i], e.b.deadline[e.i] = leaseSettling, s
+		if !loaded {
+			e.b.serial[e.i] = 0
+		}
+		return
+	}
+	sh.freeLease(e)
+}
+
+// killLease ends whatever load of h's key is under way, because something newer than it can be happened.
+func (sh *shard) killLease(h uint64, now Time) {
+	if e, ok := sh.findLease(h, now); ok {
+		if e.b.state[e.i] == leaseOpen {
+			sh.st.leasesKilled++
+			sh.closeLease(e, now, false)
+		} else if e.b.state[e.i] == leaseAsked {
+			sh.freeLease(e)
+		}
+	}
+}
+
+// settle kills the lease of h's key and leaves the key settling for ms milliseconds from now.
+func (sh *shard) settle(h uint64, route RouteID, now Time, ms int64) {
+	sh.killLease(h, now)
+	if ms <= 0 {
+		return
+	}
+	e, ok := sh.findLease(h, now)
+	if !ok {
+		if e, ok = sh.takeLease(h, now); !ok {
+			sh.st.leasesFull++
+			sh.st.settleAll = max(sh.st.settleAll, int64(now)+ms)
+			return
+		}
+	}
+	e.b.state[e.i], e.b.serial[e.i], e.b.route[e.i] = leaseSettling, 0, route
+	e.b.deadline[e.i], e.b.settle[e.i] = int64(now)+ms, 0
+}
+
+// asked leaves h's key without another load until the given moment.
+func (sh *shard) asked(e leaseEntry, until int64) {
+	e.b.state[e.i], e.b.deadline[e.i] = leaseAsked, until
+}
+
+// EndLease gives a lease back without a fill: the next Get may open another. It tells whether the lease was alive.
+func (s *Store) EndLease(l Lease) bool {
+	sh := s.shardOf(l.Hash)
+	now := s.Now()
+	sh.lock(now)
+	defer sh.mu.Unlock()
+	e, ok := sh.ownLease(l, now)
+	if ok {
+		sh.closeLease(e, now, false)
+	}
+	return ok
+}
+
+// LeaseAlive tells whether a lease still stands.
+func (s *Store) LeaseAlive(l Lease) bool {
+	sh := s.shardOf(l.Hash)
+	now := s.Now()
+	sh.lock(now)
+	defer sh.mu.Unlock()
+	_, ok := sh.ownLease(l, now)
+	return ok
+}
+
+// LeaseSent gives a lease its deadline: past it the lease is void. A lease that is gone stays gone.
+func (s *Store) LeaseSent(l Lease, deadline Time) {
+	sh := s.shardOf(l.Hash)
+	now := s.Now()
+	sh.lock(now)
+	defer sh.mu.Unlock()
+	if e, ok := sh.ownLease(l, now); ok {
+		e.b.deadline[e.i] = int64(deadline)
+	}
+}

@@ -1,0 +1,163 @@
+package store
+
+import (
+	"math/bits"
+	"sync"
+	"sync/atomic"
+)
+
+// pool deals out the memory under the limit: segments, page runs, and the growth of directories and handle tables. Its lock
+// is taken last, below a key shard's and a data shard's.
+type pool struct {
+	a    *arena
+	z    *sizes
+	meta []segMeta
+
+	// avail is the limit less everything charged, in bytes. It is written under mu and read anywhere.
+	avail atomic.Int64
+	// paged counts the bytes in page runs, likewise.
+	paged atomic.Int64
+
+	mu       sync.Mutex
+	hot      uint32 // free segments whose pages are still memory
+	cold     uint32 // free segments given back
+	fresh    uint32 // first segment never used
+	resident int64  // bytes of segments that are memory, free or not, and of page runs
+	nHot     int
+	pageMap  []uint64 // a bit a page of the page area, set when taken
+	pageHint int
+}
+
+func newPool(a *arena, z *sizes) *pool {
+	p := &pool{a: a, z: z, meta: sliceAt[segMeta](a, z.offMeta, z.segments), hot: noSegment, cold: noSegment}
+	p.pageMap = make([]uint64, (z.pages+63)/64)
+	p.avail.Store(int64(z.memory) - z.fixed)
+	return p
+}
+
+// segment takes one segment; false when the limit is reached. Its meta is reset.
+func (p *pool) segment() (uint32, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.avail.Load() < int64(p.z.segment) {
+		return noSegment, false
+	}
+	var n uint32
+	switch {
+	case p.hot != noSegment:
+		n = p.hot
+		p.hot = p.meta[n].next
+		p.nHot--
+	case p.cold != noSegment:
+		n = p.cold
+		p.cold = p.meta[n].next
+		p.resident += int64(p.z.segment)
+	case int(p.fresh) < p.z.segments:
+		n = p.fresh
+		p.fresh++
+		p.resident += int64(p.z.segment)
+	default:
+		return noSegment, false
+	}
+	p.meta[n] = segMeta{next: noSegment, prev: noSegment}
+	p.avail.Add(-int64(p.z.segment))
+	return n, true
+}
+
+// release gives a segment back.
+func (p *pool) release(n uint32) {
+	p.mu.Lock()
+	p.meta[n] = segMeta{next: p.hot}
+	p.hot = n
+	p.nHot++
+	p.avail.Add(int64(p.z.segment))
+	p.mu.Unlock()
+}
+
+// charge counts n bytes of growth outside the segments against the limit; a negative n gives back.
+func (p *pool) charge(n int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n > 0 && p.avail.Load() < n {
+		return false
+	}
+	p.avail.Add(-n)
+	return true
+}
+
+// takePages takes a run of n pages and returns its offset in the arena. Free segments make place in memory for it.
+func (p *pool) takePages(n int) (uint64, bool) {
+	need := int64(n) * pageSize
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.avail.Load() < need {
+		return 0, false
+	}
+	first := p.findRun(p.pageHint, n)
+	if first < 0 {
+		first = p.findRun(0, n)
+	}
+	if first < 0 {
+		return 0, false
+	}
+	for i := first; i < first+n; i++ {
+		p.pageMap[i/64] |= 1 << (i % 64)
+	}
+	p.pageHint = first + n
+	for p.resident+need > int64(p.z.memory)-p.z.fixed && p.hot != noSegment {
+		s := p.hot
+		p.hot = p.meta[s].next
+		p.nHot--
+		p.meta[s] = segMeta{next: p.cold}
+		p.cold = s
+		p.a.discard(p.z.offSegments+uint64(s)<<p.z.segShift, p.z.segment)
+		p.resident -= int64(p.z.segment)
+	}
+	p.resident += need
+	p.paged.Add(need)
+	p.avail.Add(-need)
+	return p.z.offPages + uint64(first)*pageSize, true
+}
+
+// findRun returns the first page of n free ones at or after from, or -1.
+func (p *pool) findRun(from, n int) int {
+	run := 0
+	for i := from; i < p.z.pages; {
+		w := p.pageMap[i/64] >> (i % 64)
+		if w == 0 { // the rest of this word is free
+			step := min(64-i%64, p.z.pages-i)
+			run += step
+			i += step
+			if run >= n {
+				return i - run
+			}
+			continue
+		}
+		free := bits.TrailingZeros64(w)
+		run += free
+		i += free
+		if run >= n {
+			return i - run
+		}
+		i += bits.TrailingZeros64(^(w >> free)) // the taken ones
+		run = 0
+	}
+	return -1
+}
+
+func (p *pool) freePages(off uint64, n int) {
+	p.a.discard(off, uint64(n)*pageSize)
+	p.mu.Lock()
+	first := int((off - p.z.offPages) / pageSize)
+	for i := first; i < first+n; i++ {
+		p.pageMap[i/64] &^= 1 << (i % 64)
+	}
+	p.pageHint = min(p.pageHint, first)
+	p.resident -= int64(n) * pageSize
+	p.paged.Add(-int64(n) * pageSize)
+	p.avail.Add(int64(n) * pageSize)
+	p.mu.Unlock()
+}
+
+// used returns the bytes charged against the limit, the fixed part included.
+func (p *pool) used() int64 { return int64(p.z.memory) - p.avail.Load() }

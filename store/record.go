@@ -1,0 +1,242 @@
+package store
+
+import (
+	"encoding/binary"
+)
+
+// A key record, little-endian, aligned to the location unit:
+//
+//	key length     1
+//	meta           1   see the meta bits
+//	route id       2   route records only, with
+//	filled at      4     second of the fill or of the client's write
+//	state          1     see the state bits
+//	expiry         4   if metaExpiry: second from which the item is gone; 0 never
+//	flags          4   if metaFlags: client flags other than 0
+//	CAS            8   if metaCAS: a client has seen one
+//	value          4   handle of the datum, or, if metaInline, length 1 and bytes
+//	key            1 to 250
+//
+// Its place in the log is its birth: there is no time stamp and no link.
+const (
+	metaHits    = 0x03 // counted hits, saturating; the eviction policy's
+	metaFlags   = 0x04
+	metaCAS     = 0x08
+	metaExpiry  = 0x10
+	metaInline  = 0x20
+	metaRoute   = 0x40
+	metaFetched = 0x80 // read at least once
+)
+
+// State bits of a route record.
+const (
+	stateFilled   = 0
+	stateClient   = 1 // a client wrote it
+	stateNegative = 2 // the source has no row
+	stateKind     = 3
+	stateTouched  = 4  // a filled item whose exptime a client has set
+	stateStale    = 8  // stale whatever its age
+	stateAsked    = 16 // a client item: the last load, at "filled at", found nothing to put
+)
+
+// maxInline is the longest value kept in the key record: up to about here sharing costs more than the copy.
+const maxInline = 32
+
+// maxRecord bounds a record's length.
+const maxRecord = 2 + 7 + 4 + 4 + 8 + 1 + maxInline + 250
+
+// record is a decoded view; raw aliases the arena from the record's first byte on.
+type record struct {
+	raw    []byte
+	meta   byte
+	size   int // bytes, unaligned
+	key    []byte
+	value  []byte // metaInline
+	handle uint32 // otherwise
+	flags  uint32
+	cas    uint64
+	expiry uint32
+	route  RouteID
+	filled uint32
+	state  byte
+
+	offExpiry, offCAS, offState int // where they stand, 0 if absent
+}
+
+// decode reads the record that raw begins with.
+func (r *record) decode(raw []byte) {
+	klen, meta := int(raw[0]), raw[1]
+	*r = record{raw: raw, meta: meta}
+	p := 2
+	if meta&metaRoute != 0 {
+		r.route = RouteID(binary.LittleEndian.Uint16(raw[p:]))
+		r.filled = binary.LittleEndian.Uint32(raw[p+2:])
+		r.state = raw[p+6]
+		r.offState = p
+		p += 7
+	}
+	if meta&metaExpiry != 0 {
+		r.expiry = binary.LittleEndian.Uint32(raw[p:])
+		r.offExpiry = p
+		p += 4
+	}
+	if meta&metaFlags != 0 {
+		r.flags = binary.LittleEndian.Uint32(raw[p:])
+		p += 4
+	}
+	if meta&metaCAS != 0 {
+		r.cas = binary.LittleEndian.Uint64(raw[p:])
+		r.offCAS = p
+		p += 8
+	}
+	if meta&metaInline != 0 {
+		n := int(raw[p])
+		r.value = raw[p+1 : p+1+n : p+1+n]
+		p += 1 + n
+	} else {
+		r.handle = binary.LittleEndian.Uint32(raw[p:])
+		p += 4
+	}
+	r.key = raw[p : p+klen : p+klen]
+	r.size = p + klen
+}
+
+// recordKey finds the key of the record that raw begins with, and the record's size, without decoding the rest.
+func recordKey(raw []byte) (key []byte, size int) {
+	klen, meta := int(raw[0]), raw[1]
+	p := 2
+	if meta&metaRoute != 0 {
+		p += 7
+	}
+	if meta&metaExpiry != 0 {
+		p += 4
+	}
+	if meta&metaFlags != 0 {
+		p += 4
+	}
+	if meta&metaCAS != 0 {
+		p += 8
+	}
+	if meta&metaInline != 0 {
+		p += 1 + int(raw[p])
+	} else {
+		p += 4
+	}
+	return raw[p : p+klen], p + klen
+}
+
+// draft is a record about to be written.
+type draft struct {
+	key       []byte
+	value     []byte // inline when handle is noHandle
+	handle    uint32
+	flags     uint32
+	cas       uint64
+	expiry    uint32
+	hasExpiry bool
+	route     RouteID
+	filled    uint32
+	state     byte
+	fetched   bool
+}
+
+// noHandle marks an inline value.
+const noHandle = ^uint32(0)
+
+func (d *draft) size() int {
+	n := 2 + len(d.key)
+	if d.route != 0 {
+		n += 7
+	}
+	if d.hasExpiry {
+		n += 4
+	}
+	if d.flags != 0 {
+		n += 4
+	}
+	if d.cas != 0 {
+		n += 8
+	}
+	if d.handle == noHandle {
+		return n + 1 + len(d.value)
+	}
+	return n + 4
+}
+
+// put writes d at the start of raw, which has room for it.
+func (d *draft) put(raw []byte) {
+	meta := byte(0)
+	p := 2
+	if d.route != 0 {
+		meta |= metaRoute
+		binary.LittleEndian.PutUint16(raw[p:], uint16(d.route))
+		binary.LittleEndian.PutUint32(raw[p+2:], d.filled)
+		raw[p+6] = d.state
+		p += 7
+	}
+	if d.hasExpiry {
+		meta |= metaExpiry
+		binary.LittleEndian.PutUint32(raw[p:], d.expiry)
+		p += 4
+	}
+	if d.flags != 0 {
+		meta |= metaFlags
+		binary.LittleEndian.PutUint32(raw[p:], d.flags)
+		p += 4
+	}
+	if d.cas != 0 {
+		meta |= metaCAS
+		binary.LittleEndian.PutUint64(raw[p:], d.cas)
+		p += 8
+	}
+	if d.handle == noHandle {
+		meta |= metaInline
+		raw[p] = byte(len(d.value))
+		copy(raw[p+1:], d.value)
+		p += 1 + len(d.value)
+	} else {
+		binary.LittleEndian.PutUint32(raw[p:], d.handle)
+		p += 4
+	}
+	if d.fetched {
+		meta |= metaFetched
+	}
+	copy(raw[p:], d.key)
+	raw[0], raw[1] = byte(len(d.key)), meta
+}
+
+// draftOf copies r into a draft. Key and inline value go to buf, because r may lie in memory that is about to be freed.
+func draftOf(r *record, buf *[maxRecord]byte) draft {
+	n := copy(buf[:], r.key)
+	d := draft{
+		key: buf[:n:n], handle: r.handle, flags: r.flags, cas: r.cas, expiry: r.expiry, hasExpiry: r.meta&metaExpiry != 0,
+		route: r.route, filled: r.filled, state: r.state, fetched: r.meta&metaFetched != 0,
+	}
+	if r.meta&metaInline != 0 {
+		m := copy(buf[n:], r.value)
+		d.value, d.handle = buf[n:n+m:n+m], noHandle
+	}
+	return d
+}
+
+// The setters write through to the arena. Each is for a field that the record has.
+
+func (r *record) setFilled(at uint32) {
+	r.filled = at
+	binary.LittleEndian.PutUint32(r.raw[r.offState+2:], at)
+}
+
+func (r *record) setState(st byte) {
+	r.state = st
+	r.raw[r.offState+6] = st
+}
+
+func (r *record) setExpiry(at uint32) {
+	r.expiry = at
+	binary.LittleEndian.PutUint32(r.raw[r.offExpiry:], at)
+}
+
+func (r *record) setCAS(cas uint64) {
+	r.cas = cas
+	binary.LittleEndian.PutUint64(r.raw[r.offCAS:], cas)
+}

@@ -1,0 +1,283 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// routeState is a live route as the shards read it.
+type routeState struct {
+	Route
+	id   RouteID
+	down atomic.Bool // its source is down
+}
+
+// epochs count what makes older things absent or stale: flushes, invalidations, route changes. Moving one is O(1); every
+// shard notes its own log position the next time it is locked, before it does anything else.
+type epochs struct {
+	moved   atomic.Uint64 // sum of all counts
+	flushAt atomic.Int64  // moment of a delayed flush, 0 none
+
+	mu    sync.Mutex
+	flush uint64
+	gone  [MaxRoutes + 1]uint32
+	stale [MaxRoutes + 1]uint32
+}
+
+func (e *epochs) flushNow() {
+	e.mu.Lock()
+	e.flush++
+	e.moved.Add(1)
+	e.mu.Unlock()
+}
+
+// fire runs the delayed flush of that moment, once.
+func (e *epochs) fire(at int64) {
+	if e.flushAt.CompareAndSwap(at, 0) {
+		e.flushNow()
+	}
+}
+
+func (e *epochs) invalidate(id RouteID) {
+	e.mu.Lock()
+	e.gone[id]++
+	e.moved.Add(1)
+	e.mu.Unlock()
+}
+
+func (e *epochs) makeStale(id RouteID) {
+	e.mu.Lock()
+	e.stale[id]++
+	e.moved.Add(1)
+	e.mu.Unlock()
+}
+
+// catchUp notes this shard's log position for every epoch that moved since it looked last.
+func (sh *shard) catchUp() {
+	e := &sh.s.epochs
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	sh.seenMoved = e.moved.Load()
+	end := sh.end()
+	if sh.seenFlush != e.flush {
+		sh.seenFlush = e.flush
+		sh.st.flushPos, sh.st.flushSerial = end, sh.st.serial
+	}
+	for id := 1; id < int(sh.s.hdr.nextID); id++ {
+		if seen := &sh.seen[id]; seen.gone != e.gone[id] || seen.stale != e.stale[id] {
+			c := &sh.st.routes[id]
+			c.stalePos, c.goneSerial = end, sh.st.serial
+			if seen.gone != e.gone[id] {
+				c.gonePos = end
+			}
+			seen.gone, seen.stale = e.gone[id], e.stale[id]
+		}
+	}
+}
+
+// FlushAll makes everything absent that was stored or leased before the moment at. at <= now: at once, in O(1). A flush
+// replaces a delayed one that has not come yet.
+func (s *Store) FlushAll(now, at Time) {
+	if at > now {
+		s.epochs.flushAt.Store(int64(at))
+		return
+	}
+	s.epochs.flushAt.Store(0)
+	s.epochs.flushNow()
+}
+
+// Invalidate makes every item of a route that is there now absent, and every lease on it void, in O(1).
+func (s *Store) Invalidate(id RouteID) { s.epochs.invalidate(id) }
+
+// ErrRoutes says that SetRoutes was given routes it cannot hold.
+var ErrRoutes = errors.New("store: bad routes")
+
+// SetRoutes makes rs the live routes and returns their ids in the same order. A known name keeps its id unless its KeyPrint
+// changed; then its old items are out of reach, as those of a route that is gone. A changed QueryPrint makes a route's items
+// stale, or absent where MissOnReload says so. Everything else stays.
+func (s *Store) SetRoutes(rs []Route) ([]RouteID, error) {
+	s.routeMu.Lock()
+	defer s.routeMu.Unlock()
+	names := make(map[string]bool, len(rs))
+	for _, r := range rs {
+		switch {
+		case r.Name == "" || len(r.Name) > routeNameMax:
+			return nil, fmt.Errorf("%w: name %q: from 1 to %d bytes", ErrRoutes, r.Name, routeNameMax)
+		case names[r.Name]:
+			return nil, fmt.Errorf("%w: two routes are named %q", ErrRoutes, r.Name)
+		}
+		names[r.Name] = true
+	}
+	old := s.routes.Load()
+	next := new([MaxRoutes + 1]*routeState)
+	ids := make([]RouteID, len(rs))
+	var fresh []int
+	for i, r := range rs {
+		id := s.rowNamed(r.Name)
+		if id == 0 || s.hdr.routes[id].keyPrint != r.KeyPrint {
+			fresh = append(fresh, i)
+			continue
+		}
+		ids[i] = id
+		next[id] = &routeState{Route: r, id: id}
+		if old[id] != nil {
+			next[id].down.Store(old[id].down.Load())
+		}
+	}
+	if len(fresh) > 0 {
+		free := s.freeRows()
+		if len(free) < len(fresh) {
+			return nil, fmt.Errorf("%w: %d routes, and ids for at most %d: those of removed routes come back as their items leave",
+				ErrRoutes, len(rs), MaxRoutes)
+		}
+		for k, i := range fresh {
+			ids[i] = free[k]
+			next[ids[i]] = &routeState{Route: rs[i], id: ids[i]}
+		}
+	}
+	// Nothing can fail from here on.
+	for id := RouteID(1); id < RouteID(s.hdr.nextID); id++ {
+		if next[id] == nil {
+			s.hdr.routes[id].live = 0
+		}
+	}
+	for i, r := range rs {
+		row := &s.hdr.routes[ids[i]]
+		known := row.live == 1
+		changed := row.queryPrint != r.QueryPrint
+		*row = routeRow{keyPrint: r.KeyPrint, queryPrint: r.QueryPrint, nameLen: uint8(len(r.Name)), live: 1}
+		copy(row.name[:], r.Name)
+		s.hdr.nextID = max(s.hdr.nextID, uint32(ids[i])+1)
+		if known && changed {
+			if r.MissOnReload {
+				s.epochs.invalidate(ids[i])
+			} else {
+				s.epochs.makeStale(ids[i])
+			}
+		}
+	}
+	s.routes.Store(next)
+	return ids, nil
+}
+
+func (s *Store) rowNamed(name string) RouteID {
+	for id := RouteID(1); id < RouteID(s.hdr.nextID); id++ {
+		if row := &s.hdr.routes[id]; row.live == 1 && string(row.name[:row.nameLen]) == name {
+			return id
+		}
+	}
+	return 0
+}
+
+// freeRows lists the ids that no live route has and no record carries.
+func (s *Store) freeRows() []RouteID {
+	var carried [MaxRoutes + 1]bool
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		for id := range carried {
+			c := &sh.st.routes[id]
+			carried[id] = carried[id] || c.items != 0 || c.neg != 0
+		}
+		sh.mu.Unlock()
+	}
+	var free []RouteID
+	for id := RouteID(1); id <= MaxRoutes; id++ {
+		if s.hdr.routes[id].live == 0 && !carried[id] {
+			free = append(free, id)
+		}
+	}
+	return free
+}
+
+func (s *Store) route(id RouteID) *routeState { return s.routes.Load()[id] }
+
+// SetSourceDown tells whether id's source is down: its stale items then live on for Keep.
+func (s *Store) SetSourceDown(id RouteID, down bool) {
+	if r := s.route(id); r != nil {
+		r.down.Store(down)
+	}
+}
+
+// verdict is what a record is worth to the asker at a moment.
+type verdict uint8
+
+const (
+	isFresh    verdict = iota
+	isStale            // served; a load is due
+	isNegative         // a miss; no load is due
+	isOver             // a miss; a load is due; the record stays for while the source is down
+	isExpired          // a miss; the record can go
+	isFlushed          // the same, by a flush, an invalidation or a route's end
+)
+
+func (v verdict) present() bool { return v <= isStale }
+
+// judge tells what r, found at loc under hash h, is worth to a command on the given route (0: a plain key).
+func (sh *shard) judge(r *record, loc uint32, h uint64, route RouteID, now Time) verdict {
+	cell := &sh.st.routes[r.route]
+	pos := uint64(0)
+	if sh.st.flushPos|cell.gonePos|cell.stalePos != 0 {
+		if pos = sh.pos(loc); pos < max(sh.st.flushPos, cell.gonePos) {
+			return isFlushed
+		}
+	}
+	sec := now.Second()
+	if r.expiry != 0 && sec >= r.expiry {
+		return isExpired
+	}
+	if r.route == 0 {
+		if route == 0 {
+			return isFresh
+		}
+		return isStale // stored before the key had a route: as a client's item, due
+	}
+	rs := sh.s.route(r.route)
+	if rs == nil || r.route != route {
+		return isFlushed
+	}
+	age := sec - r.filled
+	marked := r.state&stateStale != 0 || pos < cell.stalePos
+	switch r.state & stateKind {
+	case stateNegative:
+		if !marked && age < rs.Negative {
+			return isNegative
+		}
+		return isOver
+	case stateClient:
+		if r.state&stateAsked != 0 && pos >= cell.stalePos {
+			if age < rs.Negative {
+				return isFresh
+			}
+			return isStale
+		}
+		if !marked && age < rs.freshFor(h) {
+			return isFresh
+		}
+		return isStale
+	}
+	switch {
+	case !marked && age < rs.freshFor(h):
+		return isFresh
+	case age < rs.Fresh+rs.Stale:
+		return isStale
+	case age < rs.Fresh+rs.Stale+rs.Keep:
+		if rs.down.Load() {
+			return isStale
+		}
+		return isOver
+	}
+	return isExpired
+}
+
+// freshFor returns for how many seconds an item under h is fresh: Fresh, or less by the key's share of the jitter, so that
+// keys filled together do not become stale together.
+func (r *Route) freshFor(h uint64) uint32 {
+	if r.JitterPercent == 0 {
+		return r.Fresh
+	}
+	cut := uint64(r.Fresh) * uint64(r.JitterPercent) * (h >> 8 & 0xffff) / (100 << 16)
+	return max(r.Fresh-uint32(cut), 1)
+}

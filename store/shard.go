@@ -1,0 +1,240 @@
+package store
+
+import (
+	"bytes"
+	"math/bits"
+	"sync"
+)
+
+// shard is one lock domain of keys: an index over records in a log of segments, oldest first, and the leases of its keys.
+// mu guards everything below it and the arena bytes it owns.
+type shard struct {
+	mu  sync.Mutex
+	s   *Store
+	st  *shardState
+	idx *index
+	lt  []leaseBucket
+	no  int
+
+	seenMoved, seenFlush uint64 // counts of the store's epochs that this shard stands at
+	seen                 [MaxRoutes + 1]struct{ gone, stale uint32 }
+	_                    [64]byte
+}
+
+// shardState is a key shard's part of the arena.
+type shardState struct {
+	head, tail  uint32 // segments of the log; noSegment where there is none
+	evictOff    uint32 // how far eviction has walked in head
+	leases      uint32
+	nextStart   uint64 // log position of the next segment
+	flushPos    uint64 // records before it are flushed
+	flushSerial uint64 // leases up to it are flushed
+	serial      uint64 // of the last lease
+	cas         uint64 // of the last CAS given out here
+	settleAll   int64  // until then every route key settles: its lease table had no room
+	idx         indexState
+
+	items, negative, total, bytes                 int64
+	negBytes                                      int64
+	evictions, evictedUnfetched, expiredUnfetched uint64
+	reclaimed, leasesFull, leasesKilled           uint64
+	routes                                        [MaxRoutes + 1]routeCell
+}
+
+// routeCell is a route's part of a shard.
+type routeCell struct {
+	gonePos, goneSerial uint64 // records and leases up to here are absent
+	stalePos            uint64 // filled records before it are stale
+	items, client, neg  int32
+	_                   uint32
+}
+
+func (s *Store) shardOf(h uint64) *shard {
+	return &s.shards[h>>(64-s.z.shardBits)&uint64(s.z.shards-1)]
+}
+
+// raw views the record at loc and whatever follows it in its segment.
+func (sh *shard) raw(loc uint32) []byte {
+	z := &sh.s.z
+	off := uint64(loc) << z.unitShift
+	end := (off>>z.segShift + 1) << z.segShift
+	return sh.s.a.mem[z.offSegments+off : z.offSegments+end]
+}
+
+// find returns the index slot and location of key, or nil.
+func (sh *shard) find(h uint64, key []byte) (*uint32, uint32) {
+	t := sh.idx.table(h)
+	g := (h >> groupShift) % tableGroups
+	for range tableGroups {
+		gr := &t.g[g]
+		for m := matchByte(gr.ctrl, tagOf(h)); m != 0; m &= m - 1 {
+			i := bits.TrailingZeros64(m) >> 3
+			loc := gr.loc[i]
+			raw := sh.raw(loc)
+			if int(raw[0]) != len(key) {
+				continue
+			}
+			if k, _ := recordKey(raw); bytes.Equal(k, key) {
+				return &gr.loc[i], loc
+			}
+		}
+		if matchByte(gr.ctrl, 0) != 0 {
+			return nil, 0
+		}
+		g = (g + 1) % tableGroups
+	}
+	return nil, 0
+}
+
+// pos returns the log position of the record at loc.
+func (sh *shard) pos(loc uint32) uint64 {
+	z := &sh.s.z
+	off := uint64(loc) << z.unitShift
+	return sh.s.p.meta[off>>z.segShift].start + off&(z.segment-1)
+}
+
+// end returns the log position that the next record will not be below.
+func (sh *shard) end() uint64 {
+	if sh.st.tail == noSegment {
+		return sh.st.nextStart
+	}
+	m := &sh.s.p.meta[sh.st.tail]
+	return m.start + uint64(m.used)
+}
+
+// reserve makes room for a record of n bytes at the end of the log; false without memory.
+func (sh *shard) reserve(n int) bool {
+	z := &sh.s.z
+	size := uint32(alignUp(uint64(n), 1<<z.unitShift))
+	if sh.st.tail != noSegment && uint64(sh.s.p.meta[sh.st.tail].used+size) <= z.segment {
+		return true
+	}
+	seg, ok := sh.s.p.segment()
+	if !ok {
+		return false
+	}
+	m := &sh.s.p.meta[seg]
+	m.start = sh.st.nextStart
+	sh.st.nextStart += z.segment
+	old := sh.st.tail
+	if old != noSegment {
+		sh.s.p.meta[old].next = seg
+		m.prev = old
+	} else {
+		sh.st.head, sh.st.evictOff = seg, 0
+	}
+	sh.st.tail = seg
+	if old != noSegment && sh.s.p.meta[old].live == 0 {
+		sh.release(old)
+	}
+	return true
+}
+
+// release takes a segment of the log that holds nothing live out of the list and gives it back.
+func (sh *shard) release(seg uint32) {
+	meta := sh.s.p.meta
+	m := &meta[seg]
+	if m.prev == noSegment {
+		sh.st.head, sh.st.evictOff = m.next, 0
+	} else {
+		meta[m.prev].next = m.next
+	}
+	if m.next == noSegment {
+		sh.st.tail = m.prev
+	} else {
+		meta[m.next].prev = m.prev
+	}
+	sh.s.p.release(seg)
+}
+
+// append writes d at the end of the log, where reserve has made room, and counts it.
+func (sh *shard) append(d *draft) (loc uint32) {
+	z := &sh.s.z
+	m := &sh.s.p.meta[sh.st.tail]
+	size := uint32(alignUp(uint64(d.size()), 1<<z.unitShift))
+	off := uint64(sh.st.tail)<<z.segShift + uint64(m.used)
+	d.put(sh.s.a.mem[z.offSegments+off : z.offSegments+off+uint64(size)])
+	m.used += size
+	m.live += size
+	sh.count(d.route, d.state, int64(size), 1)
+	return uint32(off >> z.unitShift)
+}
+
+// count adds or takes away, by sign, one record of the shard's figures.
+func (sh *shard) count(route RouteID, state byte, size, sign int64) {
+	st := sh.st
+	st.bytes += sign * size
+	cell := &st.routes[route]
+	if route != 0 && state&stateKind == stateNegative {
+		st.negative += sign
+		st.negBytes += sign * (size + indexCost)
+		cell.neg += int32(sign)
+		return
+	}
+	st.items += sign
+	if route != 0 {
+		cell.items += int32(sign)
+		if state&stateKind == stateClient {
+			cell.client += int32(sign)
+		}
+	}
+}
+
+// indexCost is about what the index takes for a key.
+const indexCost = 8
+
+// drop takes a record that the index no longer names out of the figures, and gives its segment back when that emptied it
+// (the one being written stays). r is invalid afterwards.
+func (sh *shard) drop(loc uint32, r *record) {
+	z := &sh.s.z
+	seg := uint32(uint64(loc) << z.unitShift >> z.segShift)
+	size := uint32(alignUp(uint64(r.size), 1<<z.unitShift))
+	m := &sh.s.p.meta[seg]
+	m.live -= size
+	sh.count(r.route, r.state, int64(size), -1)
+	if m.live == 0 && seg != sh.st.tail {
+		sh.release(seg)
+	}
+}
+
+// unlink removes the record r at loc from the index and the figures. Its handle goes to f. r is invalid afterwards.
+func (sh *shard) unlink(h uint64, loc uint32, r *record, f *freed) {
+	sh.idx.remove(h, loc)
+	if r.meta&metaInline == 0 {
+		f.add(r.handle)
+	}
+	sh.drop(loc, r)
+}
+
+// link puts d, for which reserve has made room, under h: in the place of the record r at loc where slot is one, else as a
+// new key; false when the index has no room for that. The reference that r held goes to f; with a nil f it moves over to d.
+// r is invalid afterwards.
+func (sh *shard) link(h uint64, slot *uint32, loc uint32, r *record, d *draft, f *freed) bool {
+	n := sh.append(d)
+	if slot == nil {
+		if !sh.idx.insert(h, n) {
+			var dead record
+			dead.decode(sh.raw(n))
+			sh.drop(n, &dead)
+			return false
+		}
+		return true
+	}
+	*slot = n
+	if f != nil && r.meta&metaInline == 0 {
+		f.add(r.handle)
+	}
+	sh.drop(loc, r)
+	return true
+}
+
+// freed collects data handles whose references end, to be given back after the key lock.
+type freed struct {
+	n int
+	h [64]uint32
+}
+
+func (f *freed) add(h uint32) {
+	f.h[f.n] = h
+	f.n++
+}

@@ -1,0 +1,64 @@
+package store
+
+// Stats sums the shards; each is locked for a moment. The sums are not of one instant.
+func (s *Store) Stats() Stats {
+	st := Stats{
+		LimitBytes: int64(s.z.memory), UsedBytes: s.p.used(), NoMemory: s.noMemory.Load(),
+		Passes: s.passes.Load(), PassRecords: s.passRecords.Load(),
+	}
+	depth := uint32(0)
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.lock(s.Now())
+		t := sh.st
+		st.Items += t.items
+		st.NegativeItems += t.negative
+		st.TotalItems += t.total
+		st.Bytes += t.bytes
+		st.Evictions += t.evictions
+		st.EvictedUnfetched += t.evictedUnfetched
+		st.ExpiredUnfetched += t.expiredUnfetched
+		st.Reclaimed += t.reclaimed
+		st.LeasesFull += t.leasesFull
+		st.LeasesKilled += t.leasesKilled
+		st.Leases += int64(t.leases)
+		st.HashBytes += sh.idx.bytes()
+		depth = max(depth, t.idx.depth)
+		sh.mu.Unlock()
+	}
+	for i := range s.data {
+		ds := &s.data[i]
+		ds.mu.Lock()
+		t := ds.st
+		st.Data += t.count
+		st.DataBytes += t.bytes
+		st.References += t.refs
+		st.Bytes += t.live + t.pages*pageSize
+		st.HashBytes += ds.idx.bytes()
+		ds.mu.Unlock()
+	}
+	st.HashPower = s.z.shardBits + int(depth) + 8
+	return st
+}
+
+// RouteStats tells what a route holds.
+func (s *Store) RouteStats(id RouteID) (rs RouteStats) {
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		c := &sh.st.routes[id]
+		rs.Items += int64(c.items)
+		rs.Client += int64(c.client)
+		rs.Negative += int64(c.neg)
+		sh.mu.Unlock()
+	}
+	return rs
+}
+
+// Settings returns the derived sizes.
+func (s *Store) Settings() Settings {
+	return Settings{
+		Shards: s.z.shards, Segment: int(s.z.segment), LeaseSlots: s.z.shards * s.z.leaseBuckets * 8,
+		PassInline: s.opt.PassInline, PassBackground: s.opt.PassBackground,
+	}
+}

@@ -1,0 +1,553 @@
+package store
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+)
+
+// clock is an item clock that a test moves.
+type clock struct{ now Time }
+
+func (c *clock) advance(d time.Duration) { c.now += Time(d.Milliseconds()) }
+
+func testHash(key []byte) uint64 {
+	h := fnv.New64a()
+	h.Write(key)
+	x := h.Sum64()
+	x ^= x >> 32
+	return x * 0x9e3779b97f4a7c15
+}
+
+func testDigest(p []byte) (hi, lo uint64) {
+	lo = testHash(p)
+	return lo * 0xd6e8feb86659fd93, lo
+}
+
+func open(t testing.TB, o Options) (*Store, *clock) {
+	t.Helper()
+	c := &clock{now: 10_000}
+	o.KeyHash, o.Digest = testHash, testDigest
+	o.Clock = func() Time { return c.now }
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, c
+}
+
+// tester speaks to a store in strings.
+type tester struct {
+	t *testing.T
+	*Store
+	c *clock
+}
+
+func newTester(t *testing.T, o Options) tester {
+	s, c := open(t, o)
+	return tester{t, s, c}
+}
+
+func (x tester) write(op WriteOp, route RouteID, key, value string, deadline uint32) Status {
+	st, _ := x.Write(&Write{
+		Op: op, Key: []byte(key), Hash: testHash([]byte(key)), Route: route, Now: x.c.now,
+		Value: []byte(value), Deadline: deadline,
+	})
+	return st
+}
+
+type answer struct {
+	value  string
+	ok     bool
+	item   Item
+	leased Lease
+}
+
+func (x tester) lookup(q Lookup) (a answer) {
+	q.Hash, q.Now = testHash(q.Key), x.c.now
+	var it Item
+	if a.ok = x.Get(&q, &it); a.ok {
+		a.value = string(it.Value)
+		a.item = it
+		it.Release()
+	} else {
+		a.item = it
+	}
+	a.leased = a.item.Lease
+	return a
+}
+
+func (x tester) get(route RouteID, key string) answer {
+	return x.lookup(Lookup{Key: []byte(key), Route: route})
+}
+
+func (x tester) want(route RouteID, key, value string) {
+	x.t.Helper()
+	if a := x.get(route, key); !a.ok || a.value != value {
+		x.t.Fatalf("get %s = %.40q, %v; want %.40q", key, a.value, a.ok, value)
+	}
+}
+
+func (x tester) wantMiss(route RouteID, key string, why MissReason) {
+	x.t.Helper()
+	if a := x.get(route, key); a.ok || a.item.Miss != why {
+		x.t.Fatalf("get %s = %.40q, %v, miss %d; want a miss %d", key, a.value, a.ok, a.item.Miss, why)
+	}
+}
+
+func (x tester) del(route RouteID, key string) Status {
+	return x.Delete([]byte(key), testHash([]byte(key)), route, x.c.now, 0)
+}
+
+func (x tester) put(l Lease, route RouteID, key, value string) PutStatus {
+	return x.PutLease(l, &Fill{Key: []byte(key), Route: route, Now: x.c.now, Value: []byte(value)})
+}
+
+func (x tester) routes(rs ...Route) []RouteID {
+	x.t.Helper()
+	ids, err := x.SetRoutes(rs)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return ids
+}
+
+func checkStatus[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Fatalf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+var long = strings.Repeat("long value ", 20)
+
+func TestStoreWrites(t *testing.T) {
+	x := newTester(t, Options{Memory: 4 << 20})
+	for _, value := range []string{"v", "", strings.Repeat("i", maxInline), long, strings.Repeat("p", 100_000)} {
+		x.FlushAll(x.c.now, 0)
+		checkStatus(t, "replace absent", x.write(Replace, 0, "k", value, 0), NotStored)
+		checkStatus(t, "append absent", x.write(Append, 0, "k", value, 0), NotStored)
+		checkStatus(t, "add", x.write(Add, 0, "k", value, 0), Stored)
+		x.want(0, "k", value)
+		checkStatus(t, "add again", x.write(Add, 0, "k", "other", 0), NotStored)
+		x.want(0, "k", value)
+		checkStatus(t, "append", x.write(Append, 0, "k", " tail", 0), Stored)
+		x.want(0, "k", value+" tail")
+		checkStatus(t, "prepend", x.write(Prepend, 0, "k", "head ", 0), Stored)
+		x.want(0, "k", "head "+value+" tail")
+		checkStatus(t, "set", x.write(Set, 0, "k", value+"2", 0), Stored)
+		x.want(0, "k", value+"2")
+		checkStatus(t, "delete", x.del(0, "k"), Deleted)
+		x.wantMiss(0, "k", Absent)
+		checkStatus(t, "delete absent", x.del(0, "k"), NotFound)
+	}
+	if st := x.Stats(); st.Items != 0 || st.Data != 0 || st.References != 0 || st.Bytes != 0 {
+		t.Errorf("after all was deleted: %+v", st)
+	}
+}
+
+func TestStoreCASIsPerItem(t *testing.T) {
+	x := newTester(t, Options{Memory: 4 << 20})
+	x.write(Set, 0, "a", long, 0)
+	x.write(Set, 0, "b", long, 0)
+	a := x.lookup(Lookup{Key: []byte("a"), WantCAS: true})
+	b := x.lookup(Lookup{Key: []byte("b"), WantCAS: true})
+	if a.item.CAS == 0 || a.item.CAS == b.item.CAS || a.value != long {
+		t.Fatalf("CAS of a %d, of b %d", a.item.CAS, b.item.CAS)
+	}
+	if again := x.lookup(Lookup{Key: []byte("a"), WantCAS: true}); again.item.CAS != a.item.CAS {
+		t.Errorf("CAS of an untouched item moved from %d to %d", a.item.CAS, again.item.CAS)
+	}
+	swap := func(key string, cas uint64) Status {
+		st, _ := x.Write(&Write{Op: CAS, Key: []byte(key), Hash: testHash([]byte(key)), Now: x.c.now, Value: []byte("new"), CAS: cas})
+		return st
+	}
+	checkStatus(t, "cas absent", swap("c", 1), NotFound)
+	checkStatus(t, "cas wrong", swap("a", b.item.CAS), Exists)
+	checkStatus(t, "cas right", swap("a", a.item.CAS), Stored)
+	checkStatus(t, "cas twice", swap("a", a.item.CAS), Exists)
+	x.want(0, "a", "new")
+	x.write(Set, 0, "b", long, 0)
+	checkStatus(t, "cas after an equal set", swap("b", b.item.CAS), Exists)
+	x.write(Set, 0, "n", "1", 0)
+	n := x.lookup(Lookup{Key: []byte("n"), WantCAS: true})
+	if _, st := x.Delta(&Delta{Key: []byte("n"), Hash: testHash([]byte("n")), Now: x.c.now, Delta: 1}); st != Stored {
+		t.Fatal(st)
+	}
+	checkStatus(t, "cas after incr", swap("n", n.item.CAS), Exists)
+	checkStatus(t, "delete with a wrong CAS", x.Delete([]byte("n"), testHash([]byte("n")), 0, x.c.now, n.item.CAS), Exists)
+}
+
+func TestStoreExpiryIsExact(t *testing.T) {
+	x := newTester(t, Options{Memory: 4 << 20})
+	now := x.c.now.Second()
+	x.write(Set, 0, "k", long, now+2)
+	x.write(Set, 0, "gone", "v", Expired)
+	x.wantMiss(0, "gone", Absent)
+	x.c.advance(1999 * time.Millisecond)
+	x.want(0, "k", long)
+	x.c.advance(time.Millisecond)
+	x.wantMiss(0, "k", TTLOver)
+	x.wantMiss(0, "k", Absent)
+	if st := x.Stats(); st.Items != 0 || st.Data != 0 {
+		t.Errorf("an expired item was read and is still held: %+v", st)
+	}
+	x.write(Set, 0, "k", "v", 0)
+	checkStatus(t, "touch", x.Touch([]byte("k"), testHash([]byte("k")), 0, x.c.now, x.c.now.Second()+5), Touched)
+	checkStatus(t, "touch absent", x.Touch([]byte("no"), testHash([]byte("no")), 0, x.c.now, 0), NotFound)
+	x.c.advance(4 * time.Second)
+	if a := x.lookup(Lookup{Key: []byte("k"), Touch: true, Deadline: NoDeadline}); a.value != "v" {
+		t.Fatal("gat missed")
+	}
+	x.c.advance(time.Hour)
+	x.want(0, "k", "v")
+	checkStatus(t, "touch to the past", x.Touch([]byte("k"), testHash([]byte("k")), 0, x.c.now, Expired), Touched)
+	x.wantMiss(0, "k", TTLOver)
+}
+
+func TestStoreDelta(t *testing.T) {
+	tests := []struct {
+		name, value string
+		decr        bool
+		delta       uint64
+		want        string
+		status      Status
+	}{
+		{"grows", "9", false, 1, "10", Stored},
+		{"pads", "10", true, 1, "9 ", Stored},
+		{"stops at zero", "5", true, 9, "0", Stored},
+		{"wraps", "18446744073709551615", false, 1, "0" + strings.Repeat(" ", 19), Stored},
+		{"leading space and zeros", " 007", false, 1, "8   ", Stored},
+		{"words behind", "12 monkeys", false, 1, "13        ", Stored},
+		{"long with words behind", "12 " + long, false, 1, "13" + strings.Repeat(" ", len(long)+1), Stored},
+		{"letters", "5x", false, 1, "5x", NonNumeric},
+		{"empty", "", false, 1, "", NonNumeric},
+		{"negative", "-5", false, 1, "-5", NonNumeric},
+		{"too large", "18446744073709551616", false, 1, "18446744073709551616", NonNumeric},
+	}
+	x := newTester(t, Options{Memory: 4 << 20})
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			x.write(Set, 0, "n", tt.value, 0)
+			_, st := x.Delta(&Delta{Key: []byte("n"), Hash: testHash([]byte("n")), Now: x.c.now, Decr: tt.decr, Delta: tt.delta})
+			checkStatus(t, "status", st, tt.status)
+			x.want(0, "n", tt.want)
+		})
+	}
+}
+
+func TestStoreHoldsEqualPayloadsOnce(t *testing.T) {
+	x := newTester(t, Options{Memory: 8 << 20})
+	for i := range 1000 {
+		x.write(Set, 0, fmt.Sprint("key", i), fmt.Sprint(long, i%10), 0)
+	}
+	st := x.Stats()
+	if st.Data != 10 || st.References != 1000 || st.DataBytes != 10*int64(len(long)+1) {
+		t.Errorf("1000 keys with 10 payloads: %+v", st)
+	}
+	for i := range 1000 {
+		x.want(0, fmt.Sprint("key", i), fmt.Sprint(long, i%10))
+	}
+	for i := range 1000 {
+		if i%10 != 3 {
+			x.del(0, fmt.Sprint("key", i))
+		}
+	}
+	if st := x.Stats(); st.Data != 1 || st.References != 100 {
+		t.Errorf("100 keys with one payload: %+v", st)
+	}
+}
+
+func TestStoreComparesPayloadsOfEqualDigest(t *testing.T) {
+	s, err := Open(Options{Memory: 1 << 20, KeyHash: testHash, Digest: func([]byte) (hi, lo uint64) { return 7, 7 }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	x := tester{t, s, &clock{now: s.Now()}}
+	for i := range 50 {
+		x.write(Set, 0, fmt.Sprint(i), fmt.Sprint(long, i+100), 0)
+	}
+	for i := range 50 {
+		x.want(0, fmt.Sprint(i), fmt.Sprint(long, i+100))
+		x.del(0, fmt.Sprint(i))
+	}
+	if st := x.Stats(); st.Data != 0 || st.References != 0 {
+		t.Errorf("left: %+v", st)
+	}
+}
+
+func TestStoreFlush(t *testing.T) {
+	x := newTester(t, Options{Memory: 4 << 20})
+	x.write(Set, 0, "c", long, 0)
+	x.FlushAll(x.c.now, x.c.now)
+	x.write(Set, 0, "d", "v", 0)
+	x.want(0, "d", "v")
+	x.wantMiss(0, "c", Flushed)
+	x.FlushAll(x.c.now, x.c.now+2000)
+	x.write(Set, 0, "e", "v", 0)
+	x.c.advance(1999 * time.Millisecond)
+	x.want(0, "e", "v")
+	x.c.advance(time.Millisecond)
+	x.write(Set, 0, "f", "v", 0)
+	x.wantMiss(0, "e", Flushed)
+	x.wantMiss(0, "d", Flushed)
+	x.want(0, "f", "v")
+	x.FlushAll(x.c.now, x.c.now+5000)
+	x.FlushAll(x.c.now, x.c.now)
+	x.write(Set, 0, "g", "v", 0)
+	x.c.advance(time.Minute)
+	x.want(0, "g", "v")
+}
+
+func TestStoreTooLarge(t *testing.T) {
+	x := newTester(t, Options{Memory: 64 << 20})
+	fits := strings.Repeat("x", 1<<20-512)
+	checkStatus(t, "1 MiB - 512", x.write(Set, 0, "k", fits, 0), Stored)
+	x.want(0, "k", fits)
+	checkStatus(t, "append over the limit", x.write(Append, 0, "k", strings.Repeat("y", 512), 0), NotStored)
+	x.want(0, "k", fits)
+	checkStatus(t, "add of 1 MiB", x.write(Add, 0, "k", strings.Repeat("x", 1<<20), 0), TooLarge)
+	x.want(0, "k", fits)
+	checkStatus(t, "set of 1 MiB", x.write(Set, 0, "k", strings.Repeat("x", 1<<20), 0), TooLarge)
+	x.wantMiss(0, "k", Absent)
+}
+
+// TestStoreKeepsItsLimit fills each size of store several times over, with values of every way of keeping.
+func TestStoreKeepsItsLimit(t *testing.T) {
+	for _, mem := range []int64{1 << 20, 8 << 20, 64 << 20} {
+		for _, size := range []int{10, 300, 5000, 200_000} {
+			if int64(size) > mem/4 {
+				continue
+			}
+			t.Run(fmt.Sprintf("m=%d/value=%d", mem>>20, size), func(t *testing.T) {
+				x := newTester(t, Options{Memory: mem})
+				n := int(3*mem)/(size+60) + 10
+				if size < 1000 {
+					n = min(n, 200_000)
+				}
+				value := []byte(strings.Repeat("z", size))
+				for i := range n {
+					copy(value, fmt.Sprintf("%08d", i))
+					if st := x.write(Set, 0, fmt.Sprint("key:", i), string(value), 0); st != Stored {
+						t.Fatalf("set %d: status %d, %+v", i, st, x.Stats())
+					}
+					if x.p.used() > mem {
+						t.Fatalf("%d bytes charged", x.p.used())
+					}
+				}
+				copy(value, fmt.Sprintf("%08d", n-1))
+				x.want(0, fmt.Sprint("key:", n-1), string(value))
+				st := x.Stats()
+				if st.Evictions+uint64(st.Items) != uint64(n) {
+					t.Errorf("%d stored, %d held, %d evicted", n, st.Items, st.Evictions)
+				}
+				verify(t, x.Store)
+				t.Logf("%d bytes of %d live, %d charged", st.Bytes, mem, st.UsedBytes)
+				if st.Evictions > 0 && st.Bytes < mem*2/5 {
+					t.Errorf("full, yet only %d bytes of %d live", st.Bytes, mem)
+				}
+			})
+		}
+	}
+}
+
+// TestStoreChurnKeepsTheOld overwrites a few keys very often beside many that stay.
+func TestStoreChurnKeepsTheOld(t *testing.T) {
+	x := newTester(t, Options{Memory: 4 << 20})
+	for i := range 5000 {
+		x.write(Set, 0, fmt.Sprint("stays", i), long, 0)
+	}
+	for i := range 200_000 {
+		x.write(Set, 0, fmt.Sprint("churns", i%50), fmt.Sprint(long, i), 0)
+	}
+	for i := range 5000 {
+		x.want(0, fmt.Sprint("stays", i), long)
+	}
+	verify(t, x.Store)
+}
+
+func TestStoreNoEvict(t *testing.T) {
+	x := newTester(t, Options{Memory: 2 << 20, NoEvict: true})
+	n := 0
+	for ; n < 100_000; n++ {
+		if st := x.write(Set, 0, fmt.Sprint("k", n), fmt.Sprint(long, n), 0); st != Stored {
+			checkStatus(t, "full", st, NoMemory)
+			break
+		}
+	}
+	if n == 100_000 {
+		t.Fatal("never full")
+	}
+	for i := range n {
+		x.want(0, fmt.Sprint("k", i), fmt.Sprint(long, i))
+	}
+	for i := range n / 2 {
+		x.del(0, fmt.Sprint("k", i))
+	}
+	checkStatus(t, "set after deletes", x.write(Set, 0, "k", long+"!", 0), Stored)
+	if st := x.Stats(); st.Evictions != 0 || st.NoMemory == 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestStoreDoesNotAllocate(t *testing.T) {
+	x := newTester(t, Options{Memory: 64 << 20})
+	id := x.routes(Route{Name: "r", Fresh: 60, Negative: 10})[0]
+	key, value := []byte("some key of ordinary length"), []byte(long)
+	h := testHash(key)
+	w := &Write{Key: key, Hash: h, Value: value}
+	x.Write(w)
+	q, missing, routed := &Lookup{Key: key, Hash: h}, &Lookup{Key: []byte("absent"), Hash: 1}, &Lookup{Key: []byte("absent"), Hash: 2, Route: id}
+	var it Item
+	for name, f := range map[string]func(){
+		"hit":        func() { x.Get(q, &it); it.Release() },
+		"miss":       func() { x.Get(missing, &it) },
+		"route miss": func() { x.Get(routed, &it); x.EndLease(it.Lease) },
+		"set":        func() { x.Write(w) },
+		"delete":     func() { x.Delete(key, h, 0, 10_000, 0); x.Write(w) },
+	} {
+		if n := testing.AllocsPerRun(1000, f); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+// TestStoreAgainstModel plays random histories against a map. Nothing is evicted, so the answers must be equal.
+func TestStoreAgainstModel(t *testing.T) {
+	type entry struct {
+		value    string
+		deadline uint32
+	}
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		x := newTester(t, Options{Memory: 16 << 20})
+		model := map[string]entry{}
+		live := func(k string) (entry, bool) {
+			e, ok := model[k]
+			return e, ok && (e.deadline == 0 || x.c.now.Second() < e.deadline)
+		}
+		for step := range 5000 {
+			k := fmt.Sprint("key", rng.IntN(200))
+			v := strings.Repeat(string(rune('a'+rng.IntN(3))), rng.IntN(3)*rng.IntN(3)*rng.IntN(200))
+			dl := uint32(0)
+			if rng.IntN(3) == 0 {
+				dl = x.c.now.Second() + uint32(rng.IntN(20)) + 1
+			}
+			old, has := live(k)
+			switch op := rng.IntN(12); op {
+			case 0, 1, 2, 3, 4:
+				w := []WriteOp{Set, Add, Replace, Append, Prepend}[op]
+				want, next := Stored, entry{v, dl}
+				switch {
+				case w == Add && has, (w == Replace || w == Append || w == Prepend) && !has:
+					want, next = NotStored, old
+				case w == Append:
+					next = entry{old.value + v, old.deadline}
+				case w == Prepend:
+					next = entry{v + old.value, old.deadline}
+				}
+				if got := x.write(w, 0, k, v, dl); got != want {
+					t.Fatalf("seed %d step %d: op %d on %s: status %d, want %d", seed, step, w, k, got, want)
+				}
+				if want == Stored {
+					model[k] = next
+				}
+			case 5:
+				x.del(0, k)
+				delete(model, k)
+			case 6:
+				x.c.advance(time.Duration(rng.IntN(3000)) * time.Millisecond)
+			case 7:
+				if x.Touch([]byte(k), testHash([]byte(k)), 0, x.c.now, dl) == Touched != has {
+					t.Fatalf("seed %d step %d: touch %s, model has it: %v", seed, step, k, has)
+				}
+				if has {
+					model[k] = entry{old.value, dl}
+				}
+			case 8:
+				if rng.IntN(100) == 0 {
+					x.FlushAll(x.c.now, 0)
+					clear(model)
+				}
+			default:
+				a := x.lookup(Lookup{Key: []byte(k), WantCAS: rng.IntN(4) == 0})
+				if a.ok != has || a.value != old.value && has {
+					t.Fatalf("seed %d step %d: get %s = %.30q, %v; want %.30q, %v", seed, step, k, a.value, a.ok, old.value, has)
+				}
+			}
+		}
+		verify(t, x.Store)
+	}
+}
+
+// verify ends the background work, walks all that the store holds and compares it with its figures.
+func verify(t *testing.T, s *Store) {
+	t.Helper()
+	s.stop()
+	refs := map[uint32]uint64{}
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		n, live := int64(0), map[uint32]uint32{}
+		for _, off := range tablesOf(sh.idx) {
+			for g := range sh.idx.tableAt(off).g {
+				gr := &sh.idx.tableAt(off).g[g]
+				for j := range gr.loc {
+					if byte(gr.ctrl>>(8*j))&0x80 == 0 {
+						continue
+					}
+					var r record
+					r.decode(sh.raw(gr.loc[j]))
+					if slot, loc := sh.find(testHash(r.key), r.key); slot == nil || loc != gr.loc[j] {
+						t.Errorf("shard %d: %q is not found where it stands", i, r.key)
+					}
+					if r.meta&metaInline == 0 {
+						refs[r.handle]++
+					}
+					n++
+					live[uint32(uint64(gr.loc[j])<<s.z.unitShift>>s.z.segShift)] += uint32(alignUp(uint64(r.size), 1<<s.z.unitShift))
+				}
+			}
+		}
+		if n != sh.st.items+sh.st.negative || n != int64(sh.st.idx.count) {
+			t.Errorf("shard %d: %d records in the index, %d items, %d negative, count %d", i, n, sh.st.items, sh.st.negative, sh.st.idx.count)
+		}
+		for seg := sh.st.head; seg != noSegment; seg = s.p.meta[seg].next {
+			if live[seg] != s.p.meta[seg].live {
+				t.Errorf("shard %d segment %d: %d bytes live, counted %d", i, seg, live[seg], s.p.meta[seg].live)
+			}
+		}
+		sh.mu.Unlock()
+	}
+	for i := range s.data {
+		ds := &s.data[i]
+		ds.mu.Lock()
+		for n := range ds.st.handles {
+			if w := ds.hs[n]; wordRefs(w) != refs[ds.global(n)] {
+				t.Errorf("data shard %d handle %d: %d references, counted %d", i, n, refs[ds.global(n)], wordRefs(w))
+			}
+		}
+		ds.mu.Unlock()
+	}
+}
+
+func tablesOf(x *index) []uint32 {
+	seen := map[uint32]bool{}
+	var offs []uint32
+	for _, off := range x.dir[:1<<x.st.depth] {
+		if !seen[off] {
+			seen[off] = true
+			offs = append(offs, off)
+		}
+	}
+	return offs
+}

@@ -1,0 +1,433 @@
+package store
+
+import "strconv"
+
+// held is a key as a command finds it under its shard's lock.
+type held struct {
+	slot *uint32 // nil: the index does not have it
+	loc  uint32
+	rec  record
+	is   verdict
+}
+
+// look finds key and judges it.
+func (sh *shard) look(h uint64, key []byte, route RouteID, now Time) (k held) {
+	k.is = isFlushed
+	if k.slot, k.loc = sh.find(h, key); k.slot != nil {
+		k.rec.decode(sh.raw(k.loc))
+		k.is = sh.judge(&k.rec, k.loc, h, route, now)
+	}
+	return k
+}
+
+func (k *held) present() bool { return k.slot != nil && k.is.present() }
+
+// remove takes the key's record out, present or not.
+func (sh *shard) remove(h uint64, k *held, f *freed) {
+	if k.slot != nil {
+		sh.unlink(h, k.loc, &k.rec, f)
+		k.slot = nil
+	}
+}
+
+// itemCost is what memcached counts of an item beside its key and value: header, CAS and line end. -I is compared with it
+// included, so that the same values fit.
+const itemCost = 48 + 8 + 1 + 2
+
+// TooLargeFor tells whether a value of n bytes under a key of k bytes is over MaxItem.
+func (s *Store) TooLargeFor(k, n int) bool { return k+n+itemCost > s.opt.MaxItem }
+
+// Write runs a storage command and returns its status and, where asked, the new CAS. Stored, NotStored, Exists, NotFound
+// answer as memcached; Ignored means that the route drops client writes.
+func (s *Store) Write(w *Write) (Status, uint64) {
+	rs := s.route(w.Route)
+	if w.Route != 0 && rs != nil && rs.IgnoreSets {
+		return Ignored, 0
+	}
+	if w.Op == Append || w.Op == Prepend {
+		return s.concat(w)
+	}
+	if s.TooLargeFor(len(w.Key), len(w.Value)) {
+		s.Oversized(w.Op, w.Key, w.Hash, w.Route, w.Now)
+		return TooLarge, 0
+	}
+	d := draft{
+		key: w.Key, flags: w.Flags, expiry: expiryOf(w.Deadline), hasExpiry: w.Deadline != NoDeadline,
+		filled: w.Now.Second(), state: stateClient,
+	}
+	if rs != nil {
+		d.route = w.Route
+	}
+	var f freed
+	ok := s.intern(&d, w.Value)
+	sh := s.shardOf(w.Hash)
+	sh.lock(w.Now)
+	k := sh.look(w.Hash, w.Key, w.Route, w.Now)
+	st := allowed(w, &k)
+	if st == Stored {
+		if w.WantCAS && !s.opt.NoCAS {
+			d.cas = sh.newCAS()
+		}
+		st = sh.store(w, &k, &d, ok, &f)
+	} else if ok && d.handle != noHandle {
+		f.add(d.handle)
+	}
+	sh.mu.Unlock()
+	s.giveBack(&f)
+	s.nudge()
+	return st, d.cas
+}
+
+// allowed tells whether the command's condition holds.
+func allowed(w *Write, k *held) Status {
+	switch w.Op {
+	case Add:
+		if k.present() {
+			return NotStored
+		}
+	case Replace:
+		if !k.present() {
+			return NotStored
+		}
+	case CAS:
+		if !k.present() {
+			return NotFound
+		}
+		if k.rec.cas == 0 || k.rec.cas != w.CAS {
+			return Exists
+		}
+	}
+	return Stored
+}
+
+// store puts the draft of a write whose condition holds. A write that finds no memory removes the old value, as memcached's
+// does, so that no older value is served after it.
+func (sh *shard) store(w *Write, k *held, d *draft, interned bool, f *freed) Status {
+	if d.route != 0 {
+		sh.killLease(w.Hash, w.Now)
+	}
+	if w.Deadline == Expired {
+		sh.remove(w.Hash, k, f)
+		if interned && d.handle != noHandle {
+			f.add(d.handle)
+		}
+		sh.st.total++
+		return Stored
+	}
+	if !interned || !sh.reserve(d.size()) || !sh.link(w.Hash, k.slot, k.loc, &k.rec, d, f) {
+		if interned && d.handle != noHandle {
+			f.add(d.handle)
+		}
+		sh.remove(w.Hash, k, f)
+		sh.s.noMemory.Add(1)
+		return NoMemory
+	}
+	sh.st.total++
+	return Stored
+}
+
+// intern gives d its value: inline, or a reference to a datum. It makes room first where there is little; false when there
+// is none.
+func (s *Store) intern(d *draft, value []byte) bool {
+	d.handle = noHandle
+	if len(value) <= maxInline {
+		d.value = value
+		s.makeRoom(0)
+		return true
+	}
+	need := int64(0)
+	if s.z.large(dataHead + len(value)) {
+		need = int64(pagesFor(dataHead+len(value))) * pageSize
+	}
+	hi, lo := s.opt.Digest(value)
+	ds := s.dataShardOf(hi)
+	s.makeRoom(need)
+	for {
+		ds.mu.Lock()
+		h, ok := ds.intern(dataHash32(lo), value)
+		ds.mu.Unlock()
+		if ok {
+			d.handle = h
+			return true
+		}
+		if !s.makeRoom(need + 2*int64(s.z.segment)) {
+			return false
+		}
+	}
+}
+
+// Oversized is a storage command whose value was over MaxItem and was swallowed: a set removes what the key held.
+func (s *Store) Oversized(op WriteOp, key []byte, hash uint64, route RouteID, now Time) {
+	if rs := s.route(route); op != Set || rs != nil && rs.IgnoreSets {
+		return
+	}
+	var f freed
+	sh := s.shardOf(hash)
+	sh.lock(now)
+	k := sh.look(hash, key, route, now)
+	sh.remove(hash, &k, &f)
+	if route != 0 {
+		sh.killLease(hash, now)
+	}
+	sh.mu.Unlock()
+	s.giveBack(&f)
+}
+
+// concat is append and prepend: the old value is read and the new one put under one hold of the key's lock.
+func (s *Store) concat(w *Write) (Status, uint64) {
+	var buf []byte
+	for try := 0; ; try++ {
+		st, cas, need := s.tryConcat(w, buf)
+		switch {
+		case need > cap(buf):
+			buf = make([]byte, 0, need)
+		case st == NoMemory && try < 8 && s.makeRoom(int64(cap(buf))+pageSize):
+		default:
+			if st == NoMemory {
+				s.noMemory.Add(1)
+			}
+			s.nudge()
+			return st, cas
+		}
+	}
+}
+
+// tryConcat needs buf to have room for the new value; if not it says how much and does nothing.
+func (s *Store) tryConcat(w *Write, buf []byte) (st Status, cas uint64, need int) {
+	var f freed
+	defer s.giveBack(&f)
+	sh := s.shardOf(w.Hash)
+	sh.lock(w.Now)
+	defer sh.mu.Unlock()
+	k := sh.look(w.Hash, w.Key, w.Route, w.Now)
+	if !k.present() {
+		return NotStored, 0, 0
+	}
+	if w.CAS != 0 && w.CAS != k.rec.cas {
+		return Exists, 0, 0
+	}
+	old := k.rec.value
+	var ds *dataShard
+	if k.rec.meta&metaInline == 0 {
+		ds = s.dataShardOfHandle(k.rec.handle)
+		ds.mu.Lock()
+		old = ds.payload(ds.local(k.rec.handle))
+	}
+	n := len(old) + len(w.Value)
+	tooLarge := s.TooLargeFor(len(w.Key), n)
+	if !tooLarge && cap(buf) >= n {
+		if w.Op == Append {
+			buf = append(append(buf[:0], old...), w.Value...)
+		} else {
+			buf = append(append(buf[:0], w.Value...), old...)
+		}
+	}
+	if ds != nil {
+		ds.mu.Unlock()
+	}
+	switch {
+	case tooLarge:
+		return NotStored, 0, 0
+	case cap(buf) < n:
+		return Stored, 0, n
+	}
+	var old2 [maxRecord]byte
+	d := draftOf(&k.rec, &old2)
+	sh.claim(&d, w.Route, w.Now)
+	d.value, d.handle = buf, noHandle
+	d.cas = 0
+	if w.WantCAS && !s.opt.NoCAS {
+		d.cas = sh.newCAS()
+	}
+	if n > maxInline {
+		d.value = nil
+		hi, lo := s.opt.Digest(buf)
+		nds := s.dataShardOf(hi)
+		nds.mu.Lock()
+		h, ok := nds.intern(dataHash32(lo), buf)
+		nds.mu.Unlock()
+		if !ok {
+			return NoMemory, 0, n
+		}
+		d.handle = h
+	}
+	if !sh.reserve(d.size()) || !sh.link(w.Hash, k.slot, k.loc, &k.rec, &d, &f) {
+		if d.handle != noHandle {
+			f.add(d.handle)
+		}
+		return NoMemory, 0, n
+	}
+	if w.Route != 0 {
+		sh.killLease(w.Hash, w.Now)
+	}
+	sh.st.total++
+	return Stored, d.cas, n
+}
+
+// claim makes a draft a client's item with the deadlines that it had.
+func (sh *shard) claim(d *draft, route RouteID, now Time) {
+	switch {
+	case d.route != 0:
+		d.state = d.state&^(stateKind|stateTouched|stateAsked) | stateClient
+	case sh.s.route(route) != nil:
+		d.route, d.filled, d.state = route, now.Second(), stateClient|stateStale
+	}
+}
+
+// Delete removes key: Deleted, NotFound, or Exists where cas is not 0 and differs. A route's key then settles.
+func (s *Store) Delete(key []byte, hash uint64, route RouteID, now Time, cas uint64) Status {
+	var f freed
+	rs := s.route(route)
+	sh := s.shardOf(hash)
+	sh.lock(now)
+	k := sh.look(hash, key, route, now)
+	st := NotFound
+	if k.present() {
+		st = Deleted
+		if cas != 0 && cas != k.rec.cas {
+			sh.mu.Unlock()
+			return Exists
+		}
+	}
+	sh.remove(hash, &k, &f)
+	if rs != nil {
+		sh.settle(hash, route, now, rs.Settle.Milliseconds())
+	}
+	sh.mu.Unlock()
+	s.giveBack(&f)
+	return st
+}
+
+// Touch sets the deadline: Touched, NotFound, or NoMemory.
+func (s *Store) Touch(key []byte, hash uint64, route RouteID, now Time, deadline uint32) Status {
+	s.makeRoom(0)
+	sh := s.shardOf(hash)
+	sh.lock(now)
+	k := sh.look(hash, key, route, now)
+	if !k.present() {
+		sh.mu.Unlock()
+		return NotFound
+	}
+	q := Lookup{Hash: hash, Touch: true, Deadline: deadline}
+	st := Touched
+	if !sh.rewrite(&q, k.slot, k.loc, &k.rec) {
+		st = NoMemory
+	}
+	sh.mu.Unlock()
+	return st
+}
+
+// Delta runs d and returns the new number with Stored, or NotFound, NonNumeric, Exists, NoMemory.
+func (s *Store) Delta(d *Delta) (uint64, Status) {
+	for try := 0; ; try++ {
+		n, st := s.tryDelta(d)
+		if st != NoMemory || try == 3 || !s.makeRoom(pageSize) {
+			return n, st
+		}
+	}
+}
+
+func (s *Store) tryDelta(d *Delta) (uint64, Status) {
+	var f freed
+	defer s.giveBack(&f)
+	sh := s.shardOf(d.Hash)
+	sh.lock(d.Now)
+	defer sh.mu.Unlock()
+	k := sh.look(d.Hash, d.Key, d.Route, d.Now)
+	if !k.present() {
+		return 0, NotFound
+	}
+	if d.CAS != 0 && d.CAS != k.rec.cas {
+		return 0, Exists
+	}
+	value := k.rec.value
+	if k.rec.meta&metaInline == 0 {
+		ds := s.dataShardOfHandle(k.rec.handle)
+		ds.mu.Lock()
+		value = append([]byte(nil), ds.payload(ds.local(k.rec.handle))...)
+		ds.mu.Unlock()
+	}
+	n, ok := parseNumber(value)
+	if !ok {
+		return 0, NonNumeric
+	}
+	if d.Decr {
+		n -= min(n, d.Delta)
+	} else {
+		n += d.Delta
+	}
+	var digits [20]byte
+	text := strconv.AppendUint(digits[:0], n, 10)
+	inline := k.rec.meta&metaInline != 0
+	if inline && d.Route == 0 && len(text) <= len(value) {
+		// As memcached: in place, padded with spaces to the length it had.
+		pad(value, text)
+		if k.rec.cas != 0 {
+			k.rec.setCAS(sh.newCAS())
+		}
+		return n, Stored
+	}
+	var buf [maxRecord]byte
+	nd := draftOf(&k.rec, &buf)
+	nd.cas = 0
+	sh.claim(&nd, d.Route, d.Now)
+	if inline {
+		var wide [maxInline]byte
+		nd.value = wide[:max(len(text), len(value))]
+		pad(nd.value, text)
+	} else {
+		pad(value, text)
+		hi, lo := s.opt.Digest(value)
+		ds := s.dataShardOf(hi)
+		ds.mu.Lock()
+		nd.handle, ok = ds.intern(dataHash32(lo), value)
+		ds.mu.Unlock()
+		if !ok {
+			return 0, NoMemory
+		}
+	}
+	if !sh.reserve(nd.size()) || !sh.link(d.Hash, k.slot, k.loc, &k.rec, &nd, &f) {
+		if !inline {
+			f.add(nd.handle)
+		}
+		return 0, NoMemory
+	}
+	if d.Route != 0 {
+		sh.killLease(d.Hash, d.Now)
+	}
+	return n, Stored
+}
+
+// pad writes text to dst and spaces behind it.
+func pad(dst, text []byte) {
+	for i := copy(dst, text); i < len(dst); i++ {
+		dst[i] = ' '
+	}
+}
+
+// parseNumber reads of a stored value what memcached's strtoull does: a number that fits in 64 bits, white space before it,
+// and behind it nothing or white space and anything.
+func parseNumber(v []byte) (uint64, bool) {
+	i := 0
+	for i < len(v) && isSpace(v[i]) {
+		i++
+	}
+	minus := i < len(v) && v[i] == '-'
+	if i < len(v) && (v[i] == '+' || v[i] == '-') {
+		i++
+	}
+	n, first := uint64(0), i
+	for ; i < len(v) && v[i] >= '0' && v[i] <= '9'; i++ {
+		c := uint64(v[i] - '0')
+		if n > (1<<64-1-c)/10 {
+			return 0, false
+		}
+		n = n*10 + c
+	}
+	if i == first || i < len(v) && !isSpace(v[i]) || minus && n != 0 {
+		return 0, false
+	}
+	return n, true
+}
+
+func isSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
