@@ -57,7 +57,9 @@ func (sh *shard) takeLease(h uint64, now Time) (leaseEntry, bool) {
 	for _, bk := range [2]*leaseBucket{a, b} {
 		for i := range bk.hash {
 			if bk.state[i] != leaseFree {
-				if d := bk.deadline[i]; d == 0 || int64(now) < d {
+				d := bk.deadline[i]
+				over := bk.state[i] != leaseSettling && bk.serial[i] <= sh.goneSerial(bk.route[i])
+				if !over && (d == 0 || int64(now) < d) {
 					continue
 				}
 				sh.freeLease(leaseEntry{bk, i})

@@ -139,8 +139,9 @@ func (s *Store) SetRoutes(rs []Route) ([]RouteID, error) {
 	}
 	// Nothing can fail from here on.
 	for id := RouteID(1); id < RouteID(s.hdr.nextID); id++ {
-		if next[id] == nil {
+		if next[id] == nil && s.hdr.routes[id].live == 1 {
 			s.hdr.routes[id].live = 0
+			s.epochs.invalidate(id) // its leases, too, are void
 		}
 	}
 	for i, r := range rs {
