@@ -1,0 +1,166 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"swordfish/bench/load"
+	"swordfish/bench/stat"
+	"swordfish/bench/target"
+)
+
+var errLimit = errors.New("out of time (-limit): the figures are incomplete")
+
+// compare runs every case of the suite: ours against ours, then ours against the peer.
+func (b *bench) compare() error {
+	all, err := cases(b.options)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		// The same program under another name, so that the report can tell them apart.
+		again := b.ours
+		again.Name = "ours again"
+		if err := b.series(c, b.ours, again); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		if b.peer.Path == "" {
+			continue
+		}
+		if err := b.series(c, b.ours, b.peer); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	return nil
+}
+
+// series measures two servers in turn, -pairs times, and adds what came out to the report.
+func (b *bench) series(c loadCase, specA, specB target.Spec) error {
+	var pair [2]*target.Server
+	stop := func() {
+		for i, s := range pair {
+			if s != nil {
+				s.Stop()
+				pair[i] = nil
+			}
+		}
+	}
+	defer stop()
+	sr := series{Case: c.name, A: specA.Name, B: specB.Name}
+	for round := range b.options.pairs {
+		if pair[0] == nil {
+			for i, spec := range []target.Spec{specA, specB} {
+				var err error
+				if pair[i], err = b.start(spec); err != nil {
+					return err
+				}
+				if err := fill(pair[i], &c.load, c.filled); err != nil {
+					return err
+				}
+			}
+		}
+		var both [2]figures
+		for i := range 2 {
+			which := (i + round) % 2 // who is first changes
+			if time.Now().After(b.deadline) {
+				return errLimit
+			}
+			f, err := b.measure(c, pair[which])
+			if err != nil {
+				return fmt.Errorf("%s: %w", pair[which].Spec.Name, err)
+			}
+			both[which] = f
+		}
+		sr.Rounds = append(sr.Rounds, both)
+		progress("%-20s %s %6.2f us/op   %s %6.2f us/op   ratio %.3f", c.name, sr.A, both[0].CPU, sr.B, both[1].CPU, both[0].CPU/both[1].CPU)
+		if b.options.fresh {
+			stop()
+		}
+	}
+	sr.summarize()
+	b.report.Series = append(b.report.Series, sr)
+	return nil
+}
+
+// figures of one server in one window. Times are in microseconds.
+type figures struct {
+	CPU    float64 `json:"server_cpu_us_per_op"`
+	Ops    float64 `json:"ops_per_second"`
+	Busy   float64 `json:"server_cpu_share"` // of one CPU
+	Client float64 `json:"client_cpu_share"`
+	P50    float64 `json:"p50_us"`
+	P99    float64 `json:"p99_us"`
+	P999   float64 `json:"p99.9_us"`
+	Max    float64 `json:"max_us"`
+	Hits   float64 `json:"hit_ratio"`
+	Checks uint64  `json:"values_compared"`
+}
+
+// measure runs one window on one server.
+func (b *bench) measure(c loadCase, s *target.Server) (figures, error) {
+	var before, after time.Duration
+	var errBefore, errAfter error
+	r, err := load.Run(&c.load, s.Addr, b.clientCPU, b.options.warm, b.options.window,
+		func() { before, errBefore = s.CPU() },
+		func() { after, errAfter = s.CPU() })
+	if err := errors.Join(err, errBefore, errAfter); err != nil {
+		return figures{}, err
+	}
+	return derive(c, r, after-before)
+}
+
+// derive computes the figures from the counts, and refuses runs that cannot be right.
+func derive(c loadCase, r *load.Result, cpu time.Duration) (figures, error) {
+	if r.Operations == 0 {
+		return figures{}, errors.New("no operation was finished in the window")
+	}
+	if !c.misses && r.Misses > 0 {
+		return figures{}, fmt.Errorf("%d of %d gets missed although all keys were loaded", r.Misses, r.Misses+r.Hits)
+	}
+	us := func(percentile float64) float64 { return float64(r.Latency.ValueAtPercentile(percentile)) / 1000 }
+	f := figures{
+		CPU: float64(cpu.Nanoseconds()) / 1000 / float64(r.Operations),
+		Ops: float64(r.Operations) / r.Elapsed.Seconds(),
+		P50: us(50), P99: us(99), P999: us(99.9), Max: float64(r.Latency.Max()) / 1000,
+		Busy:   cpu.Seconds() / r.Elapsed.Seconds(),
+		Client: r.ClientCPU.Seconds() / r.Elapsed.Seconds(),
+		Checks: r.Checked,
+	}
+	if gets := r.Hits + r.Misses; gets > 0 {
+		f.Hits = float64(r.Hits) / float64(gets)
+	}
+	return f, nil
+}
+
+// series is what one pair of servers gave for one case.
+type series struct {
+	Case   string       `json:"case"`
+	A      string       `json:"a"`
+	B      string       `json:"b"`
+	Rounds [][2]figures `json:"rounds"`
+
+	CPU   [2]stat.Summary `json:"server_cpu_us_per_op"`
+	Ops   [2]stat.Summary `json:"ops_per_second"`
+	P99   [2]stat.Summary `json:"p99_us"`
+	P999  [2]stat.Summary `json:"p99.9_us"`
+	Ratio stat.Summary    `json:"cpu_ratio"` // a / b, pair by pair
+}
+
+func (s *series) summarize() {
+	column := func(side int, of func(figures) float64) []float64 {
+		xs := make([]float64, len(s.Rounds))
+		for i, r := range s.Rounds {
+			xs[i] = of(r[side])
+		}
+		return xs
+	}
+	cpu := func(f figures) float64 { return f.CPU }
+	for side := range 2 {
+		s.CPU[side] = stat.Of(column(side, cpu))
+		s.Ops[side] = stat.Of(column(side, func(f figures) float64 { return f.Ops }))
+		s.P99[side] = stat.Of(column(side, func(f figures) float64 { return f.P99 }))
+		s.P999[side] = stat.Of(column(side, func(f figures) float64 { return f.P999 }))
+	}
+	s.Ratio = stat.Of(stat.Ratios(column(0, cpu), column(1, cpu)))
+}

@@ -1,0 +1,237 @@
+// Command fishbench compares a server with a peer of the same protocol on this machine: it starts both, pinned to CPUs of
+// their own, loads them with the same items, and measures them in turn. The first figures are of the server against
+// itself, which shows what a difference has to exceed. bench/README.md says what the figures mean.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"swordfish/bench/load"
+	"swordfish/bench/target"
+)
+
+// options are the flags, as given.
+type options struct {
+	ours, peer         string
+	oursArgs, peerArgs string
+	suite, only, out   string
+	pairs              int
+	warm, window       time.Duration
+	limit              time.Duration
+	fresh              bool
+	serverCPU          string
+	clientCPU          string
+	memory, threads    int
+	custom             custom
+}
+
+// custom are the flags of the suite one.
+type custom struct {
+	conns, pipeline, multiget, keys, keySize, distinct int
+	sets, rate                                         float64
+	sizes, dist                                        string
+	fill, miss                                         bool
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.ours, "ours", "", "our server's `path`; takes memcached's options (required)")
+	flag.StringVar(&o.peer, "peer", os.Getenv("MEMCACHED_BIN"), "the peer's `path`; default $MEMCACHED_BIN; empty: only ours against itself")
+	flag.StringVar(&o.oursArgs, "ours-args", "", "more `arguments` for ours")
+	flag.StringVar(&o.peerArgs, "peer-args", "", "more `arguments` for the peer")
+	flag.StringVar(&o.suite, "suite", "quick", "quick, record, memory or one (a load from the flags below)")
+	flag.StringVar(&o.only, "case", "", "run only the cases of the suite whose name contains this `text`")
+	flag.StringVar(&o.out, "out", "", "also write `PREFIX`.md and PREFIX.json")
+	flag.IntVar(&o.pairs, "pairs", 0, "`rounds` of ours and peer in turn; default 5, or 9 for record")
+	flag.DurationVar(&o.warm, "warm", 300*time.Millisecond, "how long to ask before counting, each time")
+	flag.DurationVar(&o.window, "window", 0, "how long to count; default 1s, or 2s for record")
+	flag.DurationVar(&o.limit, "limit", 20*time.Minute, "give up after this time, with what there is")
+	flag.BoolVar(&o.fresh, "fresh", false, "start and load the servers anew for every pair")
+	flag.StringVar(&o.serverCPU, "server-cpu", "0", "`CPUs` of the servers, as 0,1; empty: any")
+	flag.StringVar(&o.clientCPU, "client-cpu", "1", "`CPUs` of the client, a thread on each; empty: any")
+	flag.IntVar(&o.memory, "m", 1024, "the servers' memory limit in `megabytes`; the suite memory takes 4096 or more")
+	flag.IntVar(&o.threads, "t", 1, "the servers' `threads`")
+	c := &o.custom
+	flag.IntVar(&c.conns, "conns", 50, "one: connections")
+	flag.IntVar(&c.pipeline, "pipeline", 1, "one: requests sent together")
+	flag.IntVar(&c.multiget, "mget", 1, "one: keys a get")
+	flag.Float64Var(&c.sets, "sets", 0, "one: share of requests that are sets, 0 to 1")
+	flag.Float64Var(&c.rate, "rate", 0, "one: requests a second at random moments; 0: each connection asks when it has its answer")
+	flag.IntVar(&c.keys, "keys", 1_000_000, "one: keys, loaded before; memory: keys in place of 5,000,000")
+	flag.IntVar(&c.keySize, "key-size", 24, "one: bytes of a key")
+	flag.StringVar(&c.sizes, "value", "100", "one: bytes of a value: 100, 50-500 or 64*5,1024*3")
+	flag.IntVar(&c.distinct, "distinct", 0, "one: different values; 0: one per key")
+	flag.StringVar(&c.dist, "dist", "uniform", "one: uniform, zipf:0.99 or trace:`FILE`")
+	flag.BoolVar(&c.fill, "fill", false, "one: begin empty and set what was missed")
+	flag.BoolVar(&c.miss, "miss", false, "one: ask only for keys that are not there")
+	flag.Parse()
+	if flag.NArg() > 0 || o.ours == "" {
+		fmt.Fprintln(os.Stderr, "fishbench: -ours is required, and there are no arguments besides flags; see -help")
+		os.Exit(64)
+	}
+	// Runs are bounded one by one; this is for what was not foreseen. Servers die with us.
+	time.AfterFunc(o.limit+2*time.Minute, func() {
+		fmt.Fprintln(os.Stderr, "fishbench: stuck: out of time")
+		os.Exit(1)
+	})
+	if err := run(&o); err != nil {
+		fmt.Fprintln(os.Stderr, "fishbench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(o *options) error {
+	b, err := newBench(o)
+	if err != nil {
+		return err
+	}
+	if o.suite == "memory" {
+		err = b.memory()
+	} else {
+		err = b.compare()
+	}
+	// What was measured before an error is worth printing.
+	fmt.Print(b.report.markdown())
+	if o.out != "" {
+		if werr := b.report.write(o.out); err == nil {
+			err = werr
+		}
+	}
+	return err
+}
+
+// bench is one run of the program.
+type bench struct {
+	options   *options
+	ours      target.Spec
+	peer      target.Spec // no Path: none
+	clientCPU []int
+	deadline  time.Time
+	report    report
+}
+
+func newBench(o *options) (*bench, error) {
+	if o.pairs == 0 {
+		o.pairs = map[string]int{"record": 9}[o.suite]
+		if o.pairs == 0 {
+			o.pairs = 5
+		}
+	}
+	if o.window == 0 {
+		o.window = time.Second
+		if o.suite == "record" {
+			o.window = 2 * time.Second
+		}
+	}
+	serverCPU, err := parseCPUs(o.serverCPU)
+	if err != nil {
+		return nil, err
+	}
+	clientCPU, err := parseCPUs(o.clientCPU)
+	if err != nil {
+		return nil, err
+	}
+	b := &bench{options: o, clientCPU: clientCPU, deadline: time.Now().Add(o.limit)}
+	spec := func(name, path, args string) (target.Spec, error) {
+		path, err := exec.LookPath(path)
+		if err != nil {
+			return target.Spec{}, err
+		}
+		if path, err = filepath.Abs(path); err != nil {
+			return target.Spec{}, err
+		}
+		return target.Spec{
+			Name: name, Path: path, Args: strings.Fields(args), Memory: o.memory, Threads: o.threads, Conns: 4096, CPUs: serverCPU,
+		}, nil
+	}
+	if b.ours, err = spec("ours", o.ours, o.oursArgs); err != nil {
+		return nil, err
+	}
+	if o.peer != "" {
+		if b.peer, err = spec("peer", o.peer, o.peerArgs); err != nil {
+			return nil, err
+		}
+	}
+	// 1000 connections need more than the usual 1024 descriptors, here and in the servers, which inherit the limit.
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err == nil && files.Cur < files.Max {
+		files.Cur = min(files.Max, 1<<16)
+		_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &files) // too few show as a connection's error
+	}
+	b.report = newReport(o)
+	return b, nil
+}
+
+func parseCPUs(s string) ([]int, error) {
+	var cpus []int
+	for _, f := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' }) {
+		n, err := strconv.Atoi(f)
+		if err != nil || n < 0 {
+			return nil, fmt.Errorf("CPUs %q: want numbers with commas, as 0,1", s)
+		}
+		cpus = append(cpus, n)
+	}
+	return cpus, nil
+}
+
+// start starts a server and notes its version for the report.
+func (b *bench) start(spec target.Spec) (*target.Server, error) {
+	s, err := target.Start(spec)
+	if err != nil {
+		return nil, err
+	}
+	b.report.server(s)
+	return s, nil
+}
+
+// fill loads the ids 0 to n-1 and makes sure that all are held.
+func fill(s *target.Server, l *load.Load, n int) error {
+	if err := load.Fill(l, s.Addr, n, 5*time.Minute); err != nil {
+		return fmt.Errorf("%s: %w", s.Spec.Name, err)
+	}
+	held, err := items(s)
+	if err != nil {
+		return err
+	}
+	if held != n {
+		return fmt.Errorf("%s holds %d of %d items: give it more memory (-m)", s.Spec.Name, held, n)
+	}
+	return nil
+}
+
+func items(s *target.Server) (int, error) {
+	stats, err := s.Stats()
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.Atoi(stats["curr_items"])
+	if err != nil {
+		return 0, fmt.Errorf("%s: stats: curr_items: %w", s.Spec.Name, err)
+	}
+	return n, nil
+}
+
+func progress(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, format+"\n", args...)
+}
+
+func (r *report) write(prefix string) error {
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(prefix+".json", append(b, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(prefix+".md", []byte(r.markdown()), 0o644)
+}

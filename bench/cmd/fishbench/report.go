@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"swordfish/bench/stat"
+	"swordfish/bench/target"
+)
+
+// report is everything that a run found out, with what is needed to repeat it.
+type report struct {
+	Time    time.Time `json:"time"`
+	CPU     string    `json:"cpu"`
+	CPUs    int       `json:"cpus"`
+	Kernel  string    `json:"kernel"`
+	Go      string    `json:"go"`
+	Commit  string    `json:"commit"` // with + if the work tree differs
+	Command string    `json:"command"`
+	Servers []server  `json:"servers"`
+
+	Window time.Duration `json:"window_ns"`
+	Series []series      `json:"series,omitempty"`
+	Memory []footprint   `json:"memory,omitempty"`
+}
+
+type server struct {
+	Name    string   `json:"name"`
+	Program string   `json:"program"`
+	Version string   `json:"version"`
+	Args    []string `json:"args,omitempty"`
+	Threads int      `json:"threads"`
+	CPUs    []int    `json:"cpus,omitempty"`
+}
+
+func newReport(o *options) report {
+	return report{
+		Time: time.Now().UTC().Truncate(time.Second), CPU: cpuModel(), CPUs: runtime.NumCPU(), Kernel: kernel(),
+		Go: runtime.Version(), Commit: commit(), Command: strings.Join(os.Args, " "), Window: o.window,
+	}
+}
+
+// server notes a server the first time it is started.
+func (r *report) server(s *target.Server) {
+	for _, known := range r.Servers {
+		if known.Name == s.Spec.Name {
+			return
+		}
+	}
+	r.Servers = append(r.Servers, server{
+		Name: s.Spec.Name, Program: s.Spec.Path[strings.LastIndexByte(s.Spec.Path, '/')+1:], Version: s.Version,
+		Args: s.Spec.Args, Threads: s.Spec.Threads, CPUs: s.Spec.CPUs,
+	})
+}
+
+func (r *report) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, %d CPUs, Linux %s, %s, commit %s, %s\n\n", r.CPU, r.CPUs, r.Kernel, r.Go, r.Commit, r.Time.Format("2006-01-02"))
+	fmt.Fprintf(&b, "`%s`\n\n", r.Command)
+	for _, s := range r.Servers {
+		fmt.Fprintf(&b, "- %s: %s %s, %d thread(s), CPUs %v %s\n", s.Name, s.Program, s.Version, s.Threads, s.CPUs, strings.Join(s.Args, " "))
+	}
+	if len(r.Series) > 0 {
+		b.WriteString("\nServer CPU in microseconds an operation; ratio is ours / the other, pair by pair. Low is good.\n\n")
+		b.WriteString("| load | ours | other | other's | ratio: min, median, max | 95 % of the median | ops/s ours | other's | p99 us ours | other's | p99.9 ours | other's |\n")
+		b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+		for _, s := range r.Series {
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %.2f **%.2f** %.2f | %.2f to %.2f | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f |\n",
+				s.Case, spread(s.CPU[0]), s.B, spread(s.CPU[1]), s.Ratio.Min, s.Ratio.Median, s.Ratio.Max, s.Ratio.Low, s.Ratio.High,
+				s.Ops[0].Median, s.Ops[1].Median, s.P99[0].Median, s.P99[1].Median, s.P999[0].Median, s.P999[1].Median)
+		}
+	}
+	if len(r.Memory) > 0 {
+		b.WriteString("\nResident memory with everything loaded, divided by the number of keys (of 40 bytes).\n\n")
+		b.WriteString("| items | server | bytes a key | RSS MB | empty MB | loaded in s |\n|---|---|---|---|---|---|\n")
+		for _, f := range r.Memory {
+			fmt.Fprintf(&b, "| %d, %s | %s | %.1f | %d | %d | %.1f |\n",
+				f.Items, f.Case, f.Server, f.PerKey, f.Full>>20, f.Empty>>20, f.Seconds)
+		}
+	}
+	return b.String()
+}
+
+// spread is a median with its range.
+func spread(s stat.Summary) string {
+	return fmt.Sprintf("%.2f (%.2f-%.2f)", s.Median, s.Min, s.Max)
+}
+
+func cpuModel() string {
+	f, err := os.Open("/proc/cpuinfo")
+	if err != nil {
+		return runtime.GOARCH
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if name, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return runtime.GOARCH
+}
+
+func kernel() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "unknown"
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
+
+func commit() string {
+	out, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
+	if err != nil {
+		return "unknown"
+	}
+	hash := strings.TrimSpace(string(out))
+	if changed, err := exec.Command("git", "status", "--porcelain", "--untracked-files=no").Output(); err != nil || len(changed) > 0 {
+		hash += "+"
+	}
+	return hash
+}
