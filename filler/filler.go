@@ -1,0 +1,260 @@
+// Package filler loads what was missing. Workers hand it leases, the right to put one fill, on rings that never block; one
+// dispatcher queues them by route and lane and sends them to the route's source in batches, within limits on concurrency,
+// rate and memory. What comes back is encoded and put through functions that the caller hands in: the package knows no store.
+//
+// Every lease handed in is ended exactly once, by one call of Hooks.Put, Absent, Failed or End: after a load, and also when
+// it is dropped, when its route is off, when a source panics and at shutdown.
+package filler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/alitto/pond/v2"
+	"github.com/rs/zerolog"
+)
+
+// Lease is the right to put one fill. A zero Serial is no lease.
+type Lease struct{ Hash, Serial uint64 }
+
+// Lane is the urgency of a fill. Smaller is sooner.
+type Lane uint8
+
+const (
+	LaneMiss    Lane = iota // a client got nothing
+	LaneStale               // a client got an old value
+	LaneRefresh             // a value in use is about to turn stale
+	LaneWarm                // nobody has asked yet
+	laneCount
+)
+
+var laneNames = [laneCount]string{"miss", "stale", "refresh", "warm"}
+
+func (l Lane) String() string {
+	if l < laneCount {
+		return laneNames[l]
+	}
+	return fmt.Sprintf("lane %d", uint8(l))
+}
+
+// PutStatus is what became of a fill.
+type PutStatus uint8
+
+const (
+	Stored   PutStatus = iota // a new or changed item
+	Same                      // the payload had not changed; it is fresh again
+	Negative                  // absent, remembered
+	Kept                      // absent or failed, and the client's item stays
+	Killed                    // the lease was gone: something newer happened
+	TooLarge
+	NoRoom
+)
+
+// Hooks are the functions that end leases and tell about them. They are called from several goroutines at once and must not
+// block. key and value are only valid during the call.
+type Hooks struct {
+	Put    func(l Lease, route uint16, key, value []byte, flags uint32) PutStatus
+	Absent func(l Lease, route uint16, key []byte) PutStatus // the source has no row
+	Failed func(l Lease, route uint16, key []byte) PutStatus // nothing is known: close the window for the route's negative time
+	End    func(l Lease) bool                                // dropped without an answer: the next GET may lease again
+	Alive  func(l Lease) bool
+
+	// Sent gives a lease its deadline, from now: its batch is being sent. A within of 0 takes the deadline away again: the
+	// load failed and the lease is back in the queue.
+	Sent func(l Lease, within time.Duration)
+
+	// SourceDown tells that none of a route's sources can be reached, or that one can again.
+	SourceDown func(route uint16, down bool)
+}
+
+// SourceSpec is a source with its limits.
+type SourceSpec struct {
+	Name     string
+	Source   Source
+	Timeout  time.Duration // the source's own limit for a statement; default 2 s. A load is cut off 500 ms after it
+	Rate     float64       // rows asked a second, all routes together; 0: no limit
+	MaxLoads int           // loads at once, all routes together; 0: no limit. The size of the source's connection pool
+}
+
+// Options configure a Filler. The zero value of a field means its default.
+type Options struct {
+	Sources  []SourceSpec
+	Routes   []Route
+	Hooks    Hooks // all of them
+	Logger   zerolog.Logger
+	RingSize int // slots of a ring of 272 bytes each, a power of two; default 4096
+	Queue    int // leases queued, all routes together; default 1,000,000
+	Retries  int // loads of one lease after the first, on a connection error; default 5
+}
+
+// Defaults of Options, SourceSpec and Limits.
+const (
+	DefaultRingSize    = 4096
+	DefaultQueue       = 1_000_000
+	DefaultRetries     = 5
+	DefaultTimeout     = 2 * time.Second
+	DefaultBatch       = 256
+	DefaultWindow      = 2 * time.Millisecond
+	DefaultConcurrency = 2
+	DefaultRouteQueue  = 100_000
+)
+
+const (
+	loadGrace  = 500 * time.Millisecond // from a source's statement timeout to our own end of a load
+	leaseGrace = time.Second            // from a source's statement timeout to the end of its leases
+)
+
+// Filler is safe for concurrent use.
+type Filler struct {
+	hooks    Hooks
+	log      zerolog.Logger
+	ringSize int
+	bound    int
+	retries  uint8
+
+	sources []*source
+	routes  []*route // in the order of Options.Routes
+	byID    []*route // by id, with holes; read only after New
+	pool    pond.Pool
+
+	wakeup   chan struct{}
+	events   chan event // ends of loads and of probes; never full, see New
+	stopping chan struct{}
+	force    chan struct{} // closed when Shutdown waits no longer
+	done     chan struct{} // closed when the dispatcher has ended
+
+	ctx      context.Context // of every load; ended by Shutdown
+	cancel   context.CancelFunc
+	poolCtx  context.Context // of the pond pools, which lose queued tasks when it ends: only after the last
+	poolStop context.CancelFunc
+
+	mu       sync.Mutex
+	closed   bool
+	rings    []*Ring // replaced, never changed in place, so that the dispatcher reads it unlocked
+	ringFull uint64  // of closed rings
+	unknown  atomic.Uint64
+
+	dispatcher
+}
+
+// New checks o and starts the dispatcher. A mistake of the operator returns an error that names the route; missing hooks panic.
+func New(o Options) (*Filler, error) {
+	h := o.Hooks
+	if h.Put == nil || h.Absent == nil || h.Failed == nil || h.End == nil || h.Alive == nil || h.Sent == nil || h.SourceDown == nil {
+		panic("filler: Options.Hooks lacks a function")
+	}
+	f := &Filler{
+		hooks: h, log: o.Logger,
+		ringSize: defaultInt(o.RingSize, DefaultRingSize),
+		bound:    defaultInt(o.Queue, DefaultQueue),
+		wakeup:   make(chan struct{}, 1),
+		stopping: make(chan struct{}),
+		force:    make(chan struct{}),
+		done:     make(chan struct{}),
+	}
+	if f.ringSize&(f.ringSize-1) != 0 {
+		return nil, fmt.Errorf("filler: ring size %d is not a power of two", f.ringSize)
+	}
+	f.retries = uint8(min(defaultInt(o.Retries, DefaultRetries), 100))
+	now := time.Now()
+	byName := make(map[string]*source)
+	for _, spec := range o.Sources {
+		if spec.Source == nil || spec.Name == "" || byName[spec.Name] != nil {
+			return nil, fmt.Errorf("filler: source %q has no name, no implementation or the name of another", spec.Name)
+		}
+		s := newSource(spec, now)
+		byName[spec.Name] = s
+		f.sources = append(f.sources, s)
+	}
+	slots := 0
+	for _, cfg := range o.Routes {
+		r, err := newRoute(cfg, byName, now)
+		if err != nil {
+			return nil, err
+		}
+		for len(f.byID) <= int(cfg.ID) {
+			f.byID = append(f.byID, nil)
+		}
+		if other := f.byID[cfg.ID]; other != nil {
+			return nil, fmt.Errorf("filler: route %q has the id %d of route %q", cfg.Name, cfg.ID, other.cfg.Name)
+		}
+		f.byID[cfg.ID] = r
+		f.routes = append(f.routes, r)
+		slots += r.cfg.Limits.Concurrency
+	}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	f.poolCtx, f.poolStop = context.WithCancel(context.Background())
+
+	// A pond pool that refuses a task of its subpool loses it and the subpool's worker. The parent's queue therefore holds
+	// more than all subpools can submit at once, which is bounded by their own concurrency.
+	f.pool = pond.NewPool(max(1, slots), pond.WithContext(f.poolCtx), pond.WithQueueSize(2*slots+1), pond.WithNonBlocking(true))
+	for _, r := range f.routes {
+		n := r.cfg.Limits.Concurrency
+		r.pool = f.pool.NewSubpool(n, pond.WithQueueSize(n), pond.WithNonBlocking(true))
+	}
+	f.events = make(chan event, slots+len(f.sources)) // one for each load and probe that can be under way
+	go f.dispatch()
+	return f, nil
+}
+
+// NewRing makes a ring for one producer. After Shutdown it is closed from the start.
+func (f *Filler) NewRing() *Ring {
+	r := newRing(f.ringSize, f.wakeup)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		r.close()
+		return r
+	}
+	f.rings = append(f.rings[:len(f.rings):len(f.rings)], r)
+	return r
+}
+
+// SetOff switches a route off or on by name and tells whether there is such a route. Off, its queued leases are ended and
+// new ones end at once; loads under way finish.
+func (f *Filler) SetOff(name string, off bool) bool {
+	for _, r := range f.routes {
+		if r.cfg.Name == name {
+			r.off.Store(off)
+			wake(f.wakeup)
+			return true
+		}
+	}
+	return false
+}
+
+// ErrClosed is returned by a second Shutdown.
+var ErrClosed = errors.New("filler: closed")
+
+// Shutdown ends every lease: it closes the rings, drops what is queued, cancels the loads under way and waits for them. When
+// ctx ends first, the leases of loads that do not obey are ended as well and ctx's error is returned.
+func (f *Filler) Shutdown(ctx context.Context) error {
+	f.mu.Lock()
+	if f.closed {
+		f.mu.Unlock()
+		return ErrClosed
+	}
+	f.closed = true
+	f.mu.Unlock()
+	close(f.stopping)
+	f.cancel()
+	select {
+	case <-f.done:
+		return nil
+	case <-ctx.Done():
+		close(f.force)
+		<-f.done
+		return fmt.Errorf("filler: loads left behind at shutdown: %w", ctx.Err())
+	}
+}
+
+func defaultInt(n, def int) int {
+	if n <= 0 {
+		return def
+	}
+	return n
+}

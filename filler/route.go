@@ -1,0 +1,233 @@
+package filler
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"strconv"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/alitto/pond/v2"
+)
+
+// PartSpec is a part of a route's key.
+type PartSpec struct {
+	Name     string
+	Int      bool // decimal digits, perhaps with a minus
+	Optional bool
+}
+
+// Part is the value of a key part. Not Present: an optional part that the key does not have.
+type Part struct {
+	Value   []byte
+	Present bool
+}
+
+// Rows says how many rows a key may have.
+type Rows uint8
+
+const (
+	RowsOne  Rows = iota // the first row counts
+	RowsList             // all rows, in the query's order, as a list; not with EncodeRaw
+)
+
+// Limits of a route. The zero value of a field means its default, of a rate: no limit.
+type Limits struct {
+	Batch         int           // keys a query
+	Window        time.Duration // longest time that a key is held back for company while a slot is free, which only Rate causes
+	Concurrency   int           // queries at once
+	Rate          float64       // rows asked a second
+	Queue         int           // leases queued; of it refresh gets 3/4 and warm 1/2, so that they never crowd out a miss
+	NegativesRate float64       // missed keys a second that may turn out to be absent
+}
+
+// Route is a key pattern's query and limits. It does not change after New.
+type Route struct {
+	ID       uint16
+	Name     string
+	Query    string
+	Parts    []PartSpec                                // in the pattern's order
+	Split    func(dst []Part, canonical []byte) []Part // appends the parts of a canonical key in that order; values alias the key
+	Sources  []string                                  // names of SourceSpecs; the first that has a row answers
+	Encode   Encoding
+	Flags    uint32 // the client flags, where SetFlags; else they follow from Encode and the value
+	SetFlags bool
+	Rows     Rows
+	Limits   Limits
+}
+
+// feed is one of a route's sources.
+type feed struct {
+	src    *source
+	typed  bool                   // src is a Typer
+	params atomic.Pointer[Params] // nil: not known yet
+}
+
+// route is a Route at work. The dispatcher owns the plain fields below cfg and feeds.
+type route struct {
+	cfg   Route
+	feeds []*feed
+	pool  pond.Pool
+	off   atomic.Bool
+	count counters
+
+	lanes    [laneCount]queue
+	again    queue   // failed loads whose backoff is over; before all lanes, being the oldest
+	split    []queue // halves of batches with a bad key, each to be sent alone
+	waiting  []retry // failed loads in their backoff
+	queued   int     // leases in all of these
+	inFlight int     // batches
+	down     bool    // told to Hooks.SourceDown
+
+	tokens    bucket
+	negatives bucket
+	parts     []Part // scratch
+	limiter   logLimiter
+}
+
+type retry struct {
+	due  time.Time
+	keys queue
+}
+
+func newRoute(cfg Route, sources map[string]*source, now time.Time) (*route, error) {
+	fail := func(format string, args ...any) (*route, error) {
+		return nil, fmt.Errorf("filler: route %q: %s", cfg.Name, fmt.Sprintf(format, args...))
+	}
+	if cfg.ID == 0 {
+		return fail("id 0 means a key without a route")
+	}
+	if len(cfg.Parts) > 0 && cfg.Split == nil {
+		return fail("it has parts but no function that splits a key")
+	}
+	if cfg.Rows == RowsList && cfg.Encode == EncodeRaw {
+		return fail("rows: list needs encode: json or php, since raw has no lists")
+	}
+	l := &cfg.Limits
+	l.Batch = defaultInt(l.Batch, DefaultBatch)
+	l.Concurrency = defaultInt(l.Concurrency, DefaultConcurrency)
+	l.Queue = defaultInt(l.Queue, DefaultRouteQueue)
+	if l.Window <= 0 {
+		l.Window = DefaultWindow
+	}
+	r := &route{cfg: cfg}
+	burst := float64(l.Batch * l.Concurrency)
+	for _, name := range cfg.Sources {
+		s := sources[name]
+		if s == nil {
+			return fail("there is no source %q", name)
+		}
+		s.routes = append(s.routes, r)
+		s.tokens.size += burst
+		_, typed := s.spec.Source.(Typer)
+		r.feeds = append(r.feeds, &feed{src: s, typed: typed})
+	}
+	if len(r.feeds) == 0 {
+		return fail("it names no source")
+	}
+	r.tokens = newBucket(l.Rate, max(1, min(burst, l.Rate)), now)
+	// What is in flight has paid and is paid back when a row is found, so the bucket holds that much in any case.
+	r.negatives = newBucket(l.NegativesRate, max(burst, l.NegativesRate), now)
+	return r, nil
+}
+
+// room returns how many leases may be queued when one of lane l arrives.
+func (r *route) room(l Lane) int {
+	switch l {
+	case LaneRefresh:
+		return r.cfg.Limits.Queue * 3 / 4
+	case LaneWarm:
+		return r.cfg.Limits.Queue / 2
+	default:
+		return r.cfg.Limits.Queue
+	}
+}
+
+// refused tells whether all sources of the route refuse a part of key. scratch is reused and returned.
+func (r *route) refused(scratch []Part, key []byte) ([]Part, bool) {
+	for _, fd := range r.feeds {
+		var bad bool
+		if scratch, bad = fd.refused(scratch, &r.cfg, key); !bad {
+			return scratch, false
+		}
+	}
+	return scratch, true
+}
+
+// refused tells whether the source refuses a part of key. While a Typer's types are unknown nothing is: the load that learns
+// them checks again. Without types the whole key has to be text.
+func (fd *feed) refused(scratch []Part, cfg *Route, key []byte) ([]Part, bool) {
+	p := fd.params.Load()
+	switch {
+	case p == nil:
+		return scratch, !fd.typed && !isText(key)
+	case p.Keys && !isText(key):
+		return scratch, true
+	case cfg.Split == nil:
+		return scratch, false
+	}
+	scratch = cfg.Split(scratch[:0], key)
+	for i, part := range scratch {
+		if !part.Present {
+			continue
+		}
+		t := ParamText
+		if i < len(p.Parts) {
+			t = p.Parts[i]
+		}
+		if !t.accepts(part.Value) {
+			return scratch, true
+		}
+	}
+	return scratch, false
+}
+
+func (t ParamType) accepts(v []byte) bool {
+	switch t {
+	case ParamUnused:
+		return true
+	case ParamInt16:
+		return isInt(v, math.MinInt16, math.MaxInt16)
+	case ParamInt32:
+		return isInt(v, math.MinInt32, math.MaxInt32)
+	case ParamInt64:
+		return isInt(v, math.MinInt64, math.MaxInt64)
+	default:
+		return isText(v)
+	}
+}
+
+func isText(v []byte) bool { return bytes.IndexByte(v, 0) < 0 && utf8.Valid(v) }
+
+func isInt(v []byte, low, high int64) bool {
+	if len(v) > 20 {
+		return false
+	}
+	n, err := strconv.ParseInt(string(v), 10, 64)
+	return err == nil && n >= low && n <= high
+}
+
+// ColumnsOf finds the column named ord among a query's result columns and checks that what is left can be encoded: one
+// column, or several for json and php. Sources call it when they learn the columns.
+func (r *Route) ColumnsOf(names []string) (ord int, err error) {
+	ord = -1
+	for i, n := range names {
+		if n == "ord" {
+			if ord >= 0 {
+				return 0, fmt.Errorf("filler: route %q: the query returns two columns named ord", r.Name)
+			}
+			ord = i
+		}
+	}
+	switch {
+	case ord < 0:
+		return 0, fmt.Errorf("filler: route %q: the query returns no column named ord, which tells the key that a row belongs to", r.Name)
+	case len(names) < 2:
+		return 0, fmt.Errorf("filler: route %q: the query returns no column beside ord", r.Name)
+	case len(names) > 2 && r.Encode == EncodeRaw:
+		return 0, fmt.Errorf("filler: route %q: the query returns %d columns beside ord; encode: raw takes one", r.Name, len(names)-1)
+	}
+	return ord, nil
+}

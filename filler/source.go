@@ -1,0 +1,169 @@
+package filler
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// Source answers batches.
+type Source interface {
+	// Load asks for every key of b in one question and hands the rows to b.Row. It keeps nothing of b. It returns soon after
+	// ctx ends, and then leaves no connection behind that still waits. Rows handed over before an error do not count.
+	// An *Error says what the error means for the batch; any other error is FaultQuery.
+	Load(ctx context.Context, b *Batch) error
+}
+
+// SourceFunc makes a function a Source.
+type SourceFunc func(ctx context.Context, b *Batch) error
+
+// Load calls the function.
+func (f SourceFunc) Load(ctx context.Context, b *Batch) error { return f(ctx, b) }
+
+// Pinger is a Source that can be asked whether it is there. Without it a batch is the probe.
+type Pinger interface {
+	Ping(ctx context.Context) error
+}
+
+// Typer is a Source that knows what the parameters of a route's query accept. Keys that they refuse are never asked for.
+type Typer interface {
+	Params(ctx context.Context, r *Route) (Params, error)
+}
+
+// ParamType is what the parameter of a key part accepts. An absent part is NULL and always accepted.
+type ParamType uint8
+
+const (
+	ParamText   ParamType = iota // valid UTF-8 without NUL
+	ParamUnused                  // the query does not use this part
+	ParamInt16
+	ParamInt32
+	ParamInt64
+)
+
+// Params says what a route's query accepts. The zero value takes every part as text.
+type Params struct {
+	Parts []ParamType // in the order of Route.Parts
+	Keys  bool        // the query uses whole keys (@keys), as text
+}
+
+// Fault is what an error means for the keys of the batch.
+type Fault uint8
+
+const (
+	FaultQuery     Fault = iota // the query is wrong or was too slow: the keys fail
+	FaultData                   // one of the keys is refused: the batch is halved until it is alone
+	FaultTransient              // the same question may succeed a moment later
+	FaultDown                   // the source cannot be reached: as transient, and its breaker counts it
+)
+
+// Error is an error of a Source with its meaning.
+type Error struct {
+	Fault Fault
+	Err   error
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
+// faultOf classifies an error. A load that had to be cut off is a source that cannot be reached: a frozen server honours no
+// statement timeout.
+func faultOf(err error) Fault {
+	var e *Error
+	switch {
+	case errors.As(err, &e):
+		return e.Fault
+	case errors.Is(err, context.DeadlineExceeded):
+		return FaultDown
+	default:
+		return FaultQuery
+	}
+}
+
+// Breaker: after breakerFailures in a row a source counts as down. It is probed after probeFirst, then at doubling distances
+// up to probeMost. A probe is one statement, so the pace is meant for a quick return, not for sparing a dead server.
+const (
+	breakerFailures = 3
+	probeFirst      = 100 * time.Millisecond
+	probeMost       = time.Second
+)
+
+// SourceState is a breaker's state.
+type SourceState uint8
+
+const (
+	SourceUp    SourceState = iota
+	SourceDown              // waiting for the next probe
+	SourceProbe             // half open: one probe is under way or due
+)
+
+func (s SourceState) String() string {
+	switch s {
+	case SourceUp:
+		return "up"
+	case SourceDown:
+		return "down"
+	default:
+		return "probing"
+	}
+}
+
+// source is a SourceSpec with its breaker. The dispatcher owns the plain fields.
+type source struct {
+	spec   SourceSpec
+	routes []*route
+	tokens bucket
+
+	state     SourceState
+	failures  int // in a row
+	delay     time.Duration
+	nextProbe time.Time
+	inFlight  int // loads
+	probing   bool
+
+	down    atomic.Bool // state is not SourceUp; read by loads
+	opened  atomic.Uint64
+	probes  atomic.Uint64
+	lastErr atomic.Pointer[string]
+}
+
+func newSource(spec SourceSpec, now time.Time) *source {
+	if spec.Timeout <= 0 {
+		spec.Timeout = DefaultTimeout
+	}
+	s := &source{spec: spec}
+	s.tokens = newBucket(spec.Rate, spec.Rate, now) // its size grows with the routes that use it
+	return s
+}
+
+// fail notes that the source could not be reached and tells whether it counts as down from now on. A probe decides at once.
+func (s *source) fail(err error, now time.Time, atOnce bool) (opened bool) {
+	text := err.Error()
+	s.lastErr.Store(&text)
+	s.failures++
+	if !atOnce && (s.state != SourceUp || s.failures < breakerFailures) {
+		return false // too early, or a load from before it went down
+	}
+	if opened = s.state == SourceUp; opened {
+		s.delay = probeFirst
+		s.down.Store(true)
+		s.opened.Add(1)
+	} else {
+		s.delay = min(2*s.delay, probeMost)
+	}
+	s.state = SourceDown
+	s.nextProbe = now.Add(jitter(s.delay))
+	return opened
+}
+
+// ok notes that the source answered and tells whether it was down before.
+func (s *source) ok() (closed bool) {
+	s.failures = 0
+	if s.state == SourceUp {
+		return false
+	}
+	s.state = SourceUp
+	s.down.Store(false)
+	return true
+}
