@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -322,4 +323,10 @@ func (r *rig) close() {
 	if leased != sum {
 		r.t.Errorf("%d leases taken from rings, %d accounted for: %+v", leased, sum, s)
 	}
+}
+
+// pass lets d go by on the bubble's clock and everything that follows from it come to rest.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
