@@ -30,6 +30,7 @@ const (
 	ShutdownMode
 	WatchNotAllowed
 	DetailUsage
+	DetailNotAllowed
 	DumpNotAllowed
 	SlabID
 	TooManyConnections
@@ -60,6 +61,7 @@ var replies = [...]string{
 	ShutdownMode:       "CLIENT_ERROR invalid shutdown mode\r\n",
 	WatchNotAllowed:    "CLIENT_ERROR watch commands not allowed\r\n",
 	DetailUsage:        "CLIENT_ERROR usage: stats detail on|off|dump\r\n",
+	DetailNotAllowed:   "CLIENT_ERROR stats detail not allowed\r\n",
 	DumpNotAllowed:     "CLIENT_ERROR stats cachedump not allowed\r\n",
 	SlabID:             "CLIENT_ERROR Illegal slab id\r\n",
 	TooManyConnections: "ERROR Too many open connections\r\n",

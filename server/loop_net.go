@@ -1,0 +1,250 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// netLoop serves with a goroutine for each connection. Workers stay what they are, so that rings, counters and clocks are
+// the same as with epoll: a connection borrows its worker for as long as it runs commands.
+type netLoop struct {
+	s         *Server
+	listeners []net.Listener
+	stopping  chan struct{}
+	wg        sync.WaitGroup // accepts and connections
+	next      atomic.Uint64  // deals connections to workers
+
+	borrow []sync.Mutex // one for each worker
+
+	mu    sync.Mutex // guards conns
+	conns map[net.Conn]struct{}
+}
+
+func startNet(s *Server, listeners []net.Listener) loop {
+	l := &netLoop{
+		s: s, listeners: listeners, stopping: make(chan struct{}),
+		borrow: make([]sync.Mutex, len(s.workers)), conns: make(map[net.Conn]struct{}),
+	}
+	for _, listener := range listeners {
+		l.wg.Go(func() { l.accept(listener) })
+	}
+	return l
+}
+
+func (l *netLoop) accept(listener net.Listener) {
+	for {
+		c, err := listener.Accept()
+		if err != nil {
+			select {
+			case <-l.stopping:
+				return
+			case <-time.After(acceptPause):
+			}
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			l.s.log.Error().Err(err).Msg("accept")
+			continue
+		}
+		if !l.s.admit() {
+			c.SetWriteDeadline(time.Now().Add(time.Second))
+			c.Write(tooMany)
+			c.Close()
+			continue
+		}
+		l.mu.Lock()
+		l.conns[c] = struct{}{}
+		l.mu.Unlock()
+		l.wg.Go(func() { l.serve(c) })
+	}
+}
+
+// acceptPause is how long accepting rests after an error, as when file descriptors have run out.
+const acceptPause = 50 * time.Millisecond
+
+// stopped tells whether shutdown has begun.
+func (l *netLoop) stopped() bool {
+	select {
+	case <-l.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *netLoop) serve(c net.Conn) {
+	i := int((l.next.Add(1) - 1) % uint64(len(l.s.workers)))
+	nc := &netConn{Conn: c, l: l, w: l.s.workers[i], borrow: &l.borrow[i]}
+	nc.session = newSession(nc.w)
+	nc.info = l.s.conns.add("tcp:"+c.RemoteAddr().String(), "tcp:"+c.LocalAddr().String())
+	nc.info.last.Store(l.s.o.Store.Now().Second())
+	if l.s.chatty() {
+		l.s.log.Debug().Str("client", nc.info.remote).Msg("connection opened")
+	}
+	nc.loop()
+	c.Close()
+	l.mu.Lock()
+	delete(l.conns, c)
+	l.mu.Unlock()
+	l.s.conns.remove(nc.info)
+	if l.s.chatty() {
+		l.s.log.Debug().Str("client", nc.info.remote).Msg("connection closed")
+	}
+}
+
+// netConn is a connection with its session. One goroutine uses it.
+type netConn struct {
+	net.Conn
+	l        *netLoop
+	w        *worker
+	borrow   *sync.Mutex
+	session  session
+	info     *connInfo
+	input    input
+	buf      []byte // read buffer
+	out      []byte // replies on their way
+	received int    // by the last read
+	last     bool   // shutdown has begun; this read is the last
+}
+
+// loop reads, runs and writes until either side ends.
+func (c *netConn) loop() {
+	c.buf = make([]byte, keepInput)
+	for {
+		data, err := c.receive()
+		if len(data) > 0 && c.received > 0 && !c.answer(data) {
+			return
+		}
+		if err != nil && !c.again(err) {
+			return
+		}
+	}
+}
+
+// receive reads once and returns everything that waits to be run.
+func (c *netConn) receive() (data []byte, err error) {
+	space := c.buf
+	if len(c.input.held) > 0 {
+		space = c.input.room(c.session.parser.Need)
+	}
+	if idle := c.l.s.o.IdleTimeout; idle > 0 {
+		c.SetReadDeadline(time.Now().Add(idle))
+	}
+	if c.l.stopped() { // after setting the other deadline: shutdown sets its own once
+		c.last = true
+		c.SetReadDeadline(time.Now().Add(lastRead))
+	}
+	c.received, err = c.Read(space)
+	if len(c.input.held) > 0 {
+		c.input.held = c.input.held[:len(c.input.held)+c.received]
+		return c.input.held, err
+	}
+	return space[:c.received], err
+}
+
+// lastRead is how long a connection is listened to once shutdown has begun: long enough for what has arrived already.
+const lastRead = 10 * time.Millisecond
+
+// again tells whether a failed read is no reason to close: shutdown woke the connection, to read what has arrived.
+func (c *netConn) again(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	if c.l.stopped() {
+		return !c.last
+	}
+	c.count(func(n *Counters) { n.IdleKicks++ })
+	return false
+}
+
+// count changes a counter of the worker.
+func (c *netConn) count(f func(n *Counters)) {
+	c.borrow.Lock()
+	f(&c.w.n)
+	c.w.publish()
+	c.borrow.Unlock()
+}
+
+// answer runs the complete commands in data and writes their replies. False ends the connection.
+func (c *netConn) answer(data []byte) bool {
+	for {
+		used, did, woke := 0, starved, time.Time{}
+		c.borrow.Lock()
+		c.w.begin()
+		woke = c.w.woke
+		c.info.last.Store(c.w.now.Second())
+		c.w.n.BytesRead += uint64(c.received)
+		c.received = 0
+		used, c.out, did = c.session.run(c.w, data, c.out[:0])
+		c.w.n.BytesWritten += uint64(len(c.out))
+		c.w.end()
+		c.borrow.Unlock()
+		data = data[used:]
+		if len(c.out) > 0 && !c.send() {
+			return false
+		}
+		if c.session.counted {
+			c.session.counted = false
+			c.w.latency.record(time.Since(woke))
+		}
+		if cap(c.out) > 2*highWater || did == starved && cap(c.out) > keepOutput {
+			c.out = nil
+		}
+		switch did {
+		case ended:
+			return false
+		case starved:
+			c.input.hold(data)
+			return true
+		}
+	}
+}
+
+// keepOutput is the largest reply buffer that an idle connection of the net loop may keep.
+const keepOutput = 16 << 10
+
+// send writes the replies; the client has SlowTimeout to take them.
+func (c *netConn) send() bool {
+	c.SetWriteDeadline(time.Now().Add(c.l.s.o.SlowTimeout))
+	c.info.waiting.Store(true)
+	_, err := c.Write(c.out)
+	c.info.waiting.Store(false)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.count(func(n *Counters) { n.SlowDrops++ })
+	}
+	return err == nil
+}
+
+func (l *netLoop) shutdown(ctx context.Context) error {
+	close(l.stopping)
+	for _, listener := range l.listeners {
+		listener.Close()
+	}
+	l.each(func(c net.Conn) { c.SetReadDeadline(time.Unix(1, 0)) })
+	done := make(chan struct{})
+	go func() {
+		l.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	l.each(func(c net.Conn) { c.Close() })
+	<-done
+	return ctx.Err()
+}
+
+func (l *netLoop) each(f func(net.Conn)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.conns {
+		f(c)
+	}
+}

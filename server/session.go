@@ -1,0 +1,104 @@
+package server
+
+import (
+	"swordfish/protocol"
+)
+
+// Bounds of what a connection may hold.
+const (
+	highWater  = 64 << 10 // bytes of output after which a session waits until they are written; one reply may go past it
+	readBuffer = 64 << 10 // bytes read at once
+)
+
+// session is the protocol state of one connection, without its socket and without buffers of its own.
+type session struct {
+	parser  protocol.Parser
+	counted bool // a get was answered since the driver last looked
+}
+
+func newSession(w *worker) session {
+	return session{parser: protocol.Parser{TooLarge: w.tooLarge}}
+}
+
+// progress is why run returned.
+type progress uint8
+
+const (
+	starved progress = iota // every complete command has run
+	full                    // enough output: write it, then run again with the same input
+	ended                   // write the output, then close
+)
+
+// run executes the complete commands in in, appends their replies to out and returns how much of in is used up. The bytes
+// after that belong to the next call.
+func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
+	n := 0
+	for {
+		if len(out) >= highWater {
+			return n, out, full
+		}
+		m, st := ss.parser.Parse(in[n:])
+		n += m
+		switch st {
+		case protocol.NeedMore:
+			return n, out, starved
+		case protocol.Hangup:
+			return n, out, ended
+		}
+		r := &ss.parser.Request
+		switch r.Verb {
+		case protocol.Get, protocol.Gets, protocol.Gat, protocol.Gats:
+			ss.counted = true
+			var left []byte
+			if out, left = w.get(r, out); len(left) > 0 {
+				n -= ss.parser.Unread(left)
+			}
+		case protocol.Quit:
+			return n, out, ended
+		case protocol.Shutdown:
+			var stop bool
+			if out, stop = w.shutdownCommand(r, out); stop {
+				return n, out, ended
+			}
+		default:
+			before := len(out)
+			out = w.command(r, out)
+			if r.NoReply {
+				out = out[:before]
+			}
+		}
+	}
+}
+
+// input holds the bytes of a connection that wait for the rest of their command.
+type input struct{ held []byte }
+
+const (
+	keepInput = 4 << 10 // largest buffer that an idle connection may keep
+	leastRead = 2 << 10 // room for fewer bytes is not worth a read while more may come
+)
+
+// room returns where to read to when bytes are held already: behind them. need is how many bytes the command takes in all,
+// 0 if unknown. The buffer grows by doubling, so that it is in proportion to what the client really sent.
+func (in *input) room(need int) []byte {
+	size := max(need, protocol.MaxLine+2)
+	size = max(min(size, 2*len(in.held)), keepInput, len(in.held)+1)
+	if free := cap(in.held) - len(in.held); free < min(size-len(in.held), leastRead) {
+		grown := make([]byte, len(in.held), size)
+		copy(grown, in.held)
+		in.held = grown
+	}
+	return in.held[len(in.held):cap(in.held)]
+}
+
+// hold keeps data, which may be the end of what is held already.
+func (in *input) hold(data []byte) {
+	if len(data) == 0 {
+		if cap(in.held) > keepInput {
+			in.held = nil
+		}
+		in.held = in.held[:0]
+		return
+	}
+	in.held = append(in.held[:0], data...)
+}

@@ -1,0 +1,227 @@
+package server
+
+import (
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"swordfish/store"
+)
+
+// Counters are the server's own, since its start. Names follow memcached's statistics where it has them.
+type Counters struct {
+	CmdGet, CmdSet, CmdFlush, CmdTouch         uint64
+	GetHits, GetMisses, GetExpired, GetFlushed uint64
+	DeleteHits, DeleteMisses                   uint64
+	IncrHits, IncrMisses, DecrHits, DecrMisses uint64
+	CasHits, CasMisses, CasBadval              uint64
+	TouchHits, TouchMisses                     uint64
+	StoreTooLarge, StoreNoMemory               uint64
+	BytesRead, BytesWritten                    uint64
+	ConnYields                                 uint64 // a connection with much to answer let the others go first
+	IdleKicks                                  uint64
+	SlowPauses                                 uint64 // a connection did not take its output and was not read from until it did
+	SlowDrops                                  uint64 // one did not take it for Options.SlowTimeout and was closed
+}
+
+// pairs calls f with every counter of c and the same one of o.
+func (c *Counters) pairs(o *Counters, f func(mine *uint64, other uint64)) {
+	f(&c.CmdGet, o.CmdGet)
+	f(&c.CmdSet, o.CmdSet)
+	f(&c.CmdFlush, o.CmdFlush)
+	f(&c.CmdTouch, o.CmdTouch)
+	f(&c.GetHits, o.GetHits)
+	f(&c.GetMisses, o.GetMisses)
+	f(&c.GetExpired, o.GetExpired)
+	f(&c.GetFlushed, o.GetFlushed)
+	f(&c.DeleteHits, o.DeleteHits)
+	f(&c.DeleteMisses, o.DeleteMisses)
+	f(&c.IncrHits, o.IncrHits)
+	f(&c.IncrMisses, o.IncrMisses)
+	f(&c.DecrHits, o.DecrHits)
+	f(&c.DecrMisses, o.DecrMisses)
+	f(&c.CasHits, o.CasHits)
+	f(&c.CasMisses, o.CasMisses)
+	f(&c.CasBadval, o.CasBadval)
+	f(&c.TouchHits, o.TouchHits)
+	f(&c.TouchMisses, o.TouchMisses)
+	f(&c.StoreTooLarge, o.StoreTooLarge)
+	f(&c.StoreNoMemory, o.StoreNoMemory)
+	f(&c.BytesRead, o.BytesRead)
+	f(&c.BytesWritten, o.BytesWritten)
+	f(&c.ConnYields, o.ConnYields)
+	f(&c.IdleKicks, o.IdleKicks)
+	f(&c.SlowPauses, o.SlowPauses)
+	f(&c.SlowDrops, o.SlowDrops)
+}
+
+func (c *Counters) add(o *Counters) { c.pairs(o, func(mine *uint64, other uint64) { *mine += other }) }
+func (c *Counters) sub(o *Counters) { c.pairs(o, func(mine *uint64, other uint64) { *mine -= other }) }
+
+// RouteCounters count what clients met under one route.
+type RouteCounters struct {
+	Hits, Stale, Misses, Negative uint64 // Stale are hits past their freshness; Negative are misses known to the source
+	Leased, Coalesced             uint64 // fills handed to the filler; gets that found a fill under way
+	RingDrops, NoRoom             uint64 // fills given up because the ring was full, or the lease table
+}
+
+// Stats is a snapshot. Its parts are not of one instant.
+type Stats struct {
+	Uptime                                time.Duration
+	Workers, MaxConnections, Connections  int64
+	TotalConnections, RejectedConnections uint64
+	Counters                              Counters
+	Latency                               Latency
+	Store                                 store.Stats
+}
+
+// Stats sums the workers. Counters of a worker are as of the end of its last wake-up.
+func (s *Server) Stats() Stats {
+	st := Stats{
+		Uptime:              time.Since(s.birth),
+		Workers:             int64(len(s.workers)),
+		MaxConnections:      int64(s.o.MaxConns),
+		Connections:         s.conns.open.Load(),
+		TotalConnections:    uint64(s.conns.total.Load()),
+		RejectedConnections: uint64(s.conns.rejected.Load()),
+		Store:               s.o.Store.Stats(),
+	}
+	for _, w := range s.workers {
+		w.mu.Lock()
+		n := w.published
+		w.mu.Unlock()
+		st.Counters.add(&n)
+		w.latency.addTo(&st.Latency)
+	}
+	return st
+}
+
+// RouteCounters sums what the workers counted for a route.
+func (s *Server) RouteCounters(id uint16) (sum RouteCounters) {
+	if int(id) > store.MaxRoutes {
+		return sum
+	}
+	for _, w := range s.workers {
+		c := &w.routeCounts[id]
+		sum.Hits += c.hits.Load()
+		sum.Stale += c.stale.Load()
+		sum.Misses += c.misses.Load()
+		sum.Negative += c.negative.Load()
+		sum.Leased += c.leased.Load()
+		sum.Coalesced += c.coalesced.Load()
+		sum.RingDrops += c.ringDrops.Load()
+		sum.NoRoom += c.noRoom.Load()
+	}
+	return sum
+}
+
+// baseline is what `stats reset` subtracts from then on. Stats itself never goes back.
+type baseline struct {
+	mu sync.Mutex
+	st Stats
+}
+
+// Latency counts how long answers took: from the return of the worker's wait, with all that it woke up for, to the return
+// of the write that carried the answer of at least one get. Bucket i holds answers shorter than LatencyBound(i) and not
+// shorter than the bound before it.
+type Latency [latencyBuckets]uint64
+
+// Buckets divide each doubling in four, from 1 microsecond up to 17 seconds.
+const (
+	latencyBuckets = 24 * 4
+	latencyUnit    = time.Microsecond
+)
+
+type latency [latencyBuckets]atomic.Uint64
+
+func (l *latency) record(d time.Duration) { l[latencyBucket(d)].Add(1) }
+
+func (l *latency) addTo(sum *Latency) {
+	for i := range l {
+		sum[i] += l[i].Load()
+	}
+}
+
+func latencyBucket(d time.Duration) int {
+	v := uint64(max(d, 0)/latencyUnit) + 4 // the first four are one unit apart
+	top := bits.Len64(v) - 3
+	return min(top*4+int(v>>top)-4, latencyBuckets-1)
+}
+
+// LatencyBound is the upper bound of bucket i.
+func LatencyBound(i int) time.Duration {
+	top, rest := uint(i/4), uint64(i%4)
+	return time.Duration((rest+5)<<top-4) * latencyUnit
+}
+
+// Count is the number of answers.
+func (l *Latency) Count() (n uint64) {
+	for _, c := range l {
+		n += c
+	}
+	return n
+}
+
+// Quantile returns a bound that a share q of all answers stayed below; 0 without answers.
+func (l *Latency) Quantile(q float64) time.Duration {
+	total := l.Count()
+	if total == 0 {
+		return 0
+	}
+	rank := uint64(q * float64(total))
+	for i, c := range l {
+		if rank < c {
+			return LatencyBound(i)
+		}
+		rank -= c
+	}
+	return LatencyBound(latencyBuckets - 1)
+}
+
+// registry knows the open connections, for `stats conns` and the limit on them.
+type registry struct {
+	open, total, rejected atomic.Int64
+
+	mu   sync.Mutex // guards the next two
+	next uint64
+	m    map[uint64]*connInfo
+}
+
+// connInfo is what is told about a connection. The atomics are written by the worker it belongs to.
+type connInfo struct {
+	id            uint64
+	remote, local string
+	last          atomic.Uint32 // second of the item clock with the last input
+	waiting       atomic.Bool   // for the client to take its output
+}
+
+func (r *registry) add(remote, local string) *connInfo {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.m == nil {
+		r.m = make(map[uint64]*connInfo)
+	}
+	r.next++
+	c := &connInfo{id: r.next, remote: remote, local: local}
+	r.m[c.id] = c
+	return c
+}
+
+func (r *registry) remove(c *connInfo) {
+	r.mu.Lock()
+	delete(r.m, c.id)
+	r.mu.Unlock()
+	r.open.Add(-1)
+}
+
+// all returns the open connections, the oldest first.
+func (r *registry) all() []*connInfo {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]*connInfo, 0, len(r.m))
+	for _, c := range r.m {
+		all = append(all, c)
+	}
+	return all
+}
