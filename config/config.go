@@ -1,0 +1,206 @@
+// Package config reads what an operator wrote (memcached's command-line options, Debian's memcached.conf, swordfish.yaml and
+// the environment for its secrets) and returns one validated Config. Every default lives here and nowhere else. It knows no
+// other package of the project: cmd copies the fields across. What only a route's pattern, a database or the machine can
+// tell is checked there.
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Config is a valid configuration. Only Load makes one.
+type Config struct {
+	Ask     Ask    // what the command line asks for instead of serving; nothing else is set then
+	Options        // memcached's
+	File    string // of --config; empty without one
+	Sources []Source
+	Routes  []Route
+	Notes   []string // accepted settings without an effect, to be logged at start
+}
+
+// Ask is a question on the command line that is answered at once.
+type Ask uint8
+
+const (
+	AskNothing Ask = iota
+	AskHelp        // -h
+	AskVersion     // -V
+	AskLicense     // -i
+)
+
+// Options are memcached's command-line options that have, or will have, an effect. Zero values are as stated; all others are
+// defaults that Load fills in.
+type Options struct {
+	Listen       []Listen      // -l with -p; never empty
+	Port         int           // -p as given; -1 asks for any free port
+	UDPPort      int           // -U; 0 is off
+	Memory       int64         // -m in bytes, overhead included
+	MaxItem      int           // -I in bytes, at most half of Memory
+	NoEvict      bool          // -M
+	NoCAS        bool          // -C
+	MaxConns     int           // -c
+	MaxConnsFast bool          // -o maxconns_fast: refuse connections over MaxConns instead of letting them wait
+	Threads      int           // -t: workers
+	Backlog      int           // -b
+	ReqsPerEvent int           // -R
+	Verbosity    int           // how many -v
+	IdleTimeout  time.Duration // -o idle_timeout; 0 is never
+	Protocol     string        // -B: auto, ascii or binary
+	Delimiter    byte          // -D, for stats detail
+	Detail       bool          // -D was given: stats detail is on
+	AllowStop    bool          // -A: the shutdown command
+	NoFlush      bool          // -F
+	NoDump       bool          // -X
+	NoWatch      bool          // -W
+	PIDFile      string        // -P; empty is none
+	MemoryFile   string        // -e; empty is none
+	PassInline   int           // -o pass_inline: records per lock hold before an insert
+	PassBack     int           // -o pass_background: records per lock hold in the background
+	GrowthFactor float64       // -f, for stats settings only
+	ChunkSize    int           // -n, for stats settings only
+}
+
+func defaults() Options {
+	return Options{
+		Port:         11211,
+		Memory:       64 << 20,
+		MaxConns:     1024,
+		MaxConnsFast: true,
+		Threads:      4,
+		Backlog:      1024,
+		ReqsPerEvent: 20,
+		Protocol:     "auto",
+		Delimiter:    ':',
+		PassInline:   16,
+		PassBack:     64,
+		GrowthFactor: 1.25,
+		ChunkSize:    48,
+	}
+}
+
+// Input is where Load reads from. The zero value of a function means the process's own.
+type Input struct {
+	Args     []string                          // the command line behind the program's name and subcommand
+	Own      map[string]*string                // further long options with a value, such as check's --key, and where they go
+	Env      func(name string) (string, bool)  // default os.LookupEnv
+	ReadFile func(name string) ([]byte, error) // default os.ReadFile
+}
+
+// Load reads all layers: defaults, then --memcached-conf, then the command line, which wins; --config adds sources and
+// routes. An error is an *Error with every problem found, each with its place and a remedy.
+func Load(in Input) (*Config, error) {
+	if in.Env == nil {
+		in.Env = os.LookupEnv
+	}
+	if in.ReadFile == nil {
+		in.ReadFile = os.ReadFile
+	}
+	l := &loader{in: in, c: &Config{Options: defaults()}}
+	flags := l.parse(commandLine(in.Args))
+	for _, g := range flags {
+		if g.opt.ask != AskNothing {
+			return &Config{Ask: g.opt.ask}, nil
+		}
+	}
+	for _, g := range flags {
+		if g.opt.long == "memcached-conf" {
+			l.applyAll(l.parse(l.memcachedConf(g.value)))
+		}
+	}
+	l.listenSeen, l.verboseSeen = false, false // the command line's -l and -v replace the file's, they do not add to them
+	l.applyAll(flags)
+	l.finishOptions()
+	if l.c.File != "" {
+		l.loadYAML(l.c.File)
+	}
+	if len(l.problems) > 0 {
+		return nil, &Error{Problems: inOrder(l.problems)}
+	}
+	return l.c, nil
+}
+
+// loader is one run of Load.
+type loader struct {
+	in       Input
+	c        *Config
+	problems []Problem
+
+	portSeen, listenSeen, verboseSeen, maxItemSeen bool
+	listen                                         []string
+	listenAt                                       place
+	maxItemAt, memoryAt                            place
+	noted                                          map[string]bool
+}
+
+// Problem is one thing that is wrong, with its remedy.
+type Problem struct {
+	File string // empty: the command line
+	Line int
+	Text string
+}
+
+func (p Problem) String() string {
+	if p.File == "" {
+		return p.Text
+	}
+	if p.Line == 0 {
+		return p.File + ": " + p.Text
+	}
+	return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Text)
+}
+
+// Error is a configuration that cannot be used. Its text has a line for each problem.
+type Error struct {
+	Problems []Problem
+}
+
+func (e *Error) Error() string {
+	lines := make([]string, 0, len(e.Problems))
+	for _, p := range e.Problems {
+		lines = append(lines, p.String())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// place is where an option stands; the zero place is the command line.
+type place struct {
+	file string
+	line int
+}
+
+func (l *loader) fail(at place, format string, args ...any) {
+	l.problems = append(l.problems, Problem{File: at.file, Line: at.line, Text: fmt.Sprintf(format, args...)})
+}
+
+// note records once that a setting has no effect.
+func (l *loader) note(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if l.noted[text] {
+		return
+	}
+	if l.noted == nil {
+		l.noted = map[string]bool{}
+	}
+	l.noted[text] = true
+	l.c.Notes = append(l.c.Notes, text)
+}
+
+// maxProblems bounds an error's length.
+const maxProblems = 20
+
+// inOrder sorts by place, the command line first, and cuts what would be too much to read.
+func inOrder(problems []Problem) []Problem {
+	slices.SortStableFunc(problems, func(a, b Problem) int {
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
+	if more := len(problems) - maxProblems; more > 0 {
+		last := problems[maxProblems-1]
+		problems = append(problems[:maxProblems:maxProblems], Problem{File: last.File, Text: fmt.Sprintf("and %d more", more)})
+	}
+	return problems
+}

@@ -1,0 +1,177 @@
+package config
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// extended is a name under -o. The check functions know memcached's bounds and sentences; nil checks nothing.
+type extended struct {
+	name  string
+	arg   string // what its value is called; empty: it takes none
+	maybe bool   // the value may be left out
+	help  string // empty: accepted without effect
+	check func(value string) string
+	set   func(o *Options, value string)
+}
+
+func (e *extended) head() string {
+	if e.arg == "" {
+		return e.name
+	}
+	return e.name + "=" + e.arg
+}
+
+var extendedTable = []*extended{
+	// With an effect.
+	{name: "idle_timeout", arg: "SECONDS", help: "close a connection that is idle this long (default 0: never)", check: between(0, 1<<31-1, ""), set: func(o *Options, v string) { o.IdleTimeout = seconds(atoi(v)) }},
+	{name: "maxconns_fast", help: "refuse connections over -c at once (default)", set: func(o *Options, _ string) { o.MaxConnsFast = true }},
+	{name: "no_maxconns_fast", help: "let connections over -c wait", set: func(o *Options, _ string) { o.MaxConnsFast = false }},
+	{name: "pass_inline", arg: "NUM", help: "records looked at per lock hold before an insert (default 16)", check: between(1, 1024, ""), set: func(o *Options, v string) { o.PassInline = atoi(v) }},
+	{name: "pass_background", arg: "NUM", help: "records looked at per lock hold in the background (default 64)", check: between(1, 4096, ""), set: func(o *Options, v string) { o.PassBack = atoi(v) }},
+
+	// memcached's hash table, slabs, LRU and logger.
+	{name: "hashpower", arg: "NUM", check: between(12, 32, "Initial hashtable multiplier is too low or too high")},
+	{name: "no_hashexpand"},
+	{name: "hash_algorithm", arg: "NAME", check: oneOf("Unknown hash_algorithm option (jenkins, murmur3, xxh3)", "jenkins", "murmur3", "xxh3")},
+	{name: "slab_reassign"},
+	{name: "no_slab_reassign"},
+	{name: "slab_automove", arg: "NUM", maybe: true, check: between(0, 2, "slab_automove must be between 0 and 2")},
+	{name: "no_slab_automove"},
+	{name: "slab_automove_ratio", arg: "NUM", check: above(0, 1, "slab_automove_ratio must be > 0 and < 1")},
+	{name: "slab_automove_window", arg: "NUM", check: between(3, 1800, "slab_automove_window must be > 2 and < 1800")},
+	{name: "slab_sizes", arg: "SIZES"},
+	{name: "slab_chunk_max", arg: "KIB", check: between(1, 1024, "slab_chunk_max must be specified in kilobytes.")},
+	{name: "no_chunked_items"},
+	{name: "tail_repair_time", arg: "SECONDS", check: between(10, 1<<31-1, "Cannot set tail_repair_time to less than 10 seconds")},
+	{name: "lru_crawler"},
+	{name: "no_lru_crawler"},
+	{name: "lru_crawler_sleep", arg: "MICROSECONDS", check: between(0, 1000000, "LRU crawler sleep must be between 0 and 1 second")},
+	{name: "lru_crawler_tocrawl", arg: "NUM", check: between(0, 1<<32-1, "lru_crawler_tocrawl takes a numeric 32bit value")},
+	{name: "lru_maintainer"},
+	{name: "no_lru_maintainer"},
+	{name: "hot_lru_pct", arg: "PERCENT", check: between(1, 79, "hot_lru_pct must be > 1 and < 80")},
+	{name: "warm_lru_pct", arg: "PERCENT", check: between(1, 79, "warm_lru_pct must be > 1 and < 80")},
+	{name: "hot_max_factor", arg: "NUM", check: above(0, 1e9, "hot_max_factor must be > 0")},
+	{name: "warm_max_factor", arg: "NUM", check: above(0, 1e9, "warm_max_factor must be > 0")},
+	{name: "temporary_ttl", arg: "SECONDS", check: between(0, 1<<31-1, "")},
+	{name: "track_sizes"},
+	{name: "watcher_logbuf_size", arg: "KIB", check: between(0, 1<<32-1, "could not parse argument to watcher_logbuf_size")},
+	{name: "worker_logbuf_size", arg: "KIB", check: between(0, 1<<32-1, "could not parse argument to worker_logbuf_size")},
+	{name: "read_buf_mem_limit", arg: "MIB", check: between(0, 1<<32-1, "could not parse argument to read_buf_mem_limit")},
+	{name: "resp_obj_mem_limit", arg: "MIB", maybe: true},
+	{name: "inline_ascii_resp"},
+	{name: "no_inline_ascii_resp"},
+	{name: "modern"},
+	{name: "no_modern"},
+	{name: "drop_privileges"},
+	{name: "no_drop_privileges"},
+	{name: "sock_cookie_id", arg: "NUM", maybe: true},
+
+	// TLS, which -Z turns on, proxy and extstore.
+	{name: "ssl_chain_cert", arg: "FILE"},
+	{name: "ssl_key", arg: "FILE"},
+	{name: "ssl_verify_mode", arg: "NUM", check: between(0, 3, "Invalid ssl_verify_mode. Use help to see valid options.")},
+	{name: "ssl_keyformat", arg: "NUM"},
+	{name: "ssl_ciphers", arg: "LIST"},
+	{name: "ssl_ca_cert", arg: "FILE"},
+	{name: "ssl_wbuf_size", arg: "KIB", check: between(0, 1<<32-1, "could not parse argument to ssl_wbuf_size")},
+	{name: "ssl_session_cache"},
+	{name: "ssl_kernel_tls"},
+	{name: "ssl_min_version", arg: "NUM", check: between(0, 3, "Invalid ssl_min_version. Use help to see valid options.")},
+	{name: "proxy_config", arg: "FILE"},
+	{name: "proxy_arg", arg: "TEXT"},
+	{name: "proxy_uring"},
+	{name: "proxy_memprofile"},
+	{name: "ext_path", arg: "FILE:SIZE"},
+	{name: "ext_page_size", arg: "MIB"},
+	{name: "ext_wbuf_size", arg: "MIB"},
+	{name: "ext_threads", arg: "NUM"},
+	{name: "ext_io_depth", arg: "NUM"},
+	{name: "ext_item_size", arg: "BYTES"},
+	{name: "ext_item_age", arg: "SECONDS"},
+	{name: "ext_low_ttl", arg: "SECONDS"},
+	{name: "ext_recache_rate", arg: "NUM"},
+	{name: "ext_compact_under", arg: "NUM"},
+	{name: "ext_drop_under", arg: "NUM"},
+	{name: "ext_max_sleep", arg: "MICROSECONDS"},
+	{name: "ext_max_frag", arg: "NUM"},
+	{name: "ext_drop_unread"},
+}
+
+// setExtended reads the value of -o as getsubopt does: at commas, a name or name=value each.
+func setExtended(l *loader, g given) {
+	for _, sub := range strings.Split(g.value, ",") {
+		if sub == "" {
+			continue
+		}
+		name, value, has := strings.Cut(sub, "=")
+		i := slices.IndexFunc(extendedTable, func(e *extended) bool { return e.name == name })
+		if i < 0 {
+			known := make([]string, 0, len(extendedTable))
+			for _, e := range extendedTable {
+				known = append(known, e.name)
+			}
+			l.fail(g.at, "-o: Illegal suboption %q; %s", name, didYouMean(name, known))
+			continue
+		}
+		e := extendedTable[i]
+		switch {
+		case e.arg != "" && !has && !e.maybe:
+			l.fail(g.at, "-o: Missing %s argument; write %s", e.name, e.head())
+			continue
+		case e.check != nil && has:
+			if fault := e.check(value); fault != "" {
+				l.fail(g.at, "-o %s: %s", e.name, fault)
+				continue
+			}
+		}
+		if e.set == nil {
+			l.note("-o %s has no effect here", e.name)
+			continue
+		}
+		e.set(&l.c.Options, value)
+	}
+}
+
+// between admits whole numbers; words is memcached's sentence for all others.
+func between(low, high int, words string) func(string) string {
+	return func(value string) string {
+		n, err := strconv.Atoi(value)
+		if err == nil && n >= low && n <= high {
+			return ""
+		}
+		bounds := "write a whole number from " + strconv.Itoa(low) + " to " + strconv.Itoa(high)
+		if words == "" {
+			return strconv.Quote(value) + " is out of bounds; " + bounds
+		}
+		return words + "; " + bounds
+	}
+}
+
+// above admits numbers over low and not over high.
+func above(low, high float64, words string) func(string) string {
+	return func(value string) string {
+		f, err := strconv.ParseFloat(value, 64)
+		if err == nil && f > low && f <= high {
+			return ""
+		}
+		return words
+	}
+}
+
+func oneOf(words string, names ...string) func(string) string {
+	return func(value string) string {
+		if slices.Contains(names, value) {
+			return ""
+		}
+		return words
+	}
+}
+
+// atoi reads what a check has admitted.
+func atoi(s string) int {
+	n, _ := strconv.Atoi(s)
+	return n
+}

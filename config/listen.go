@@ -1,0 +1,100 @@
+package config
+
+import (
+	"net"
+	"strconv"
+	"strings"
+)
+
+// Listen is one address to listen on.
+type Listen struct {
+	Host  string // name or address; empty: every one
+	Port  int    // 0: any free one
+	Proto string // ascii, binary or negotiating; empty: as -B says
+	Tag   string // at most 8 bytes; empty: none
+}
+
+// Address is the host and port as net.Listen wants them.
+func (a Listen) Address() string { return net.JoinHostPort(a.Host, strconv.Itoa(a.Port)) }
+
+// finishListen turns -l and -p into Options.Listen.
+func (l *loader) finishListen() {
+	if l.listen == nil && !l.listenSeen {
+		l.listen = []string{"127.0.0.1"}
+	}
+	port := l.c.Port
+	switch port {
+	case 0:
+		l.fail(place{}, "-p 0 turns TCP off, and nothing else is there to listen on; write a port, or -1 for any free one")
+		return
+	case -1:
+		port = 0
+	}
+	for _, spec := range l.listen {
+		if a, fault := parseListen(spec, port); fault != "" {
+			l.fail(l.listenAt, "-l: %s", fault)
+		} else {
+			l.c.Listen = append(l.c.Listen, a)
+		}
+	}
+}
+
+// parseListen reads one address of -l: [notls|btls|mtls]: proto[NAME]: tag[NAME]: HOST :PORT, all but HOST optional.
+func parseListen(spec string, port int) (Listen, string) {
+	a := Listen{Port: port}
+	s := spec
+	for _, tls := range []string{"notls", "btls", "mtls"} {
+		if strings.HasPrefix(s, tls+":") {
+			return a, "'" + tls + "' option is valid only when SSL is enabled; take it out of " + strconv.Quote(spec)
+		}
+	}
+	if rest, ok := strings.CutPrefix(s, "proto["); ok {
+		proto, after, closed := strings.Cut(rest, "]:")
+		if !closed || proto != "ascii" && proto != "binary" && proto != "negotiating" {
+			return a, "Invalid protocol spec: " + strconv.Quote(spec) + "; write proto[ascii]:ADDR, proto[binary]:ADDR or proto[negotiating]:ADDR"
+		}
+		a.Proto, s = proto, after
+	}
+	for _, form := range [][2]string{{"tag[", "]:"}, {"tag_", "_:"}} {
+		rest, ok := strings.CutPrefix(s, form[0])
+		if !ok {
+			continue
+		}
+		tag, after, closed := strings.Cut(rest, form[1])
+		if !closed {
+			return a, "Invalid tag in socket config: " + strconv.Quote(spec) + "; write tag[NAME]:ADDR"
+		}
+		if len(tag) < 1 || len(tag) > 8 {
+			return a, "Listener tags must be between 1 and 8 characters: " + strconv.Quote(tag)
+		}
+		a.Tag, s = tag, after
+		break
+	}
+	host, number, hasPort := s, "", false
+	if rest, ok := strings.CutPrefix(s, "["); ok {
+		inside, after, closed := strings.Cut(rest, "]")
+		if !closed || after != "" && after[0] != ':' {
+			return a, "Invalid IPV6 address: " + strconv.Quote(spec) + "; write [ADDR] or [ADDR]:PORT"
+		}
+		host = inside
+		if after != "" {
+			number, hasPort = after[1:], true
+		}
+	} else if strings.Count(s, ":") == 1 { // more than one: an IPv6 address without a port
+		host, number, hasPort = strings.Cut(s, ":")
+	}
+	if hasPort {
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 0 || n > 65535 {
+			return a, "Invalid port number: " + strconv.Quote(number) + "; write one from 1 to 65535"
+		}
+		a.Port = n
+	}
+	if host == "" || strings.ContainsAny(host, " []/") {
+		return a, strconv.Quote(spec) + " holds no address; write one such as 127.0.0.1"
+	}
+	if host != "*" {
+		a.Host = host
+	}
+	return a, ""
+}
