@@ -86,7 +86,8 @@ func (d *document) parse(data []byte) (root value, ok bool) {
 	return d.value(body, ""), true
 }
 
-// parseYAML guards against panics of the parser, which would be its faults and not the operator's.
+// parseYAML turns a panic of the parser into an error: a reload with a bad file must change nothing, least of all end the
+// server.
 func parseYAML(data []byte) (file *ast.File, err error) {
 	defer func() {
 		if recover() != nil {

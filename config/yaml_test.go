@@ -197,6 +197,8 @@ func TestYAMLErrors(t *testing.T) {
 		{"routes as a mapping", "routes: {a: 1}\n", `f.yaml:1: routes: a list is expected here; begin each route with "- name:"`},
 		{"a route as a word", "routes: [a]\n", `f.yaml:1: route 1: a mapping is expected here; write name: value lines`},
 
+		{"nested too deep", "routes: " + strings.Repeat("[", 60) + strings.Repeat("]", 60) + "\n", `f.yaml:1: the file is nested over 50 levels deep; flatten it`},
+
 		// Sources.
 		{"unknown source field", withSource("{kind: sqlite, path: a, pathh: b}"), `f.yaml:2: source "main": unknown field "pathh"; did you mean path?`},
 		{"no kind", withSource("{path: a}"), `f.yaml:2: source "main": it has no kind; write kind: postgres or kind: sqlite`},
