@@ -16,15 +16,35 @@ func (d *document) checkQuery(r *Route, v, at value) {
 	}
 	args := queryArgs(r.Query)
 	r.UsesKeys = slices.Contains(args, "keys")
-	known := append(slices.Clone(r.Parts), "keys")
+	known := d.queryNames(r)
 	for _, arg := range args {
 		if !slices.Contains(known, arg) {
-			at.fail("it asks for @%s, and the key has no part of that name; %s", arg, didYouMean(arg, known))
+			at.fail("it asks for @%s, and there is no such parameter; %s", arg, didYouMean(arg, known))
 		}
 	}
 	if len(args) == 0 {
-		at.fail("it asks for no part of the key, so every key would load the same; use @%s, or @keys for whole keys", strings.Join(r.Parts, ", @"))
+		at.fail("it asks for no part of the key, so every key would load the same; use @%s", strings.Join(known, ", @"))
 	}
+}
+
+// queryNames lists the parameters that a query may use: with PostgreSQL an array a part of the key, with SQLite, which has no
+// arrays, all parts at once as JSON in @batch; with both @keys, the whole canonical keys.
+func (d *document) queryNames(r *Route) []string {
+	var names []string
+	for _, s := range d.l.c.Sources {
+		if !slices.Contains(r.Sources, s.Name) {
+			continue
+		}
+		if s.Kind == SQLite {
+			names = append(names, "batch")
+		} else {
+			names = append(names, r.Parts...)
+		}
+	}
+	if names == nil { // the sources are wrong, which is a problem already
+		names = append(slices.Clone(r.Parts), "batch")
+	}
+	return append(names, "keys")
 }
 
 // queryArgs lists the names behind @ in an SQL text, each once, in their order. As pgx does, it looks neither into quotes

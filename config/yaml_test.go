@@ -69,7 +69,7 @@ func TestExample(t *testing.T) {
 
 // minimal is a file with one of each and nothing that can be left out.
 const minimal = `sources:
-  main: {kind: sqlite, path: demo.db}
+  main: {kind: postgres, dsn: host=db}
 routes:
   - name: user
     key: user:{id:int}
@@ -89,7 +89,7 @@ func TestRouteDefaults(t *testing.T) {
 	if !reflect.DeepEqual(c.Routes, []Route{want}) {
 		t.Errorf("got %+v\nwant %+v", c.Routes, want)
 	}
-	if s := c.Sources[0]; s.Kind != SQLite || s.Path != "demo.db" || s.MaxConns != 4 || s.StatementTimeout != 2*time.Second || s.Rate != 0 {
+	if s := c.Sources[0]; s.Kind != Postgres || !slices.Equal(s.DSN, []Secret{"host=db"}) || s.MaxConns != 4 || s.StatementTimeout != 2*time.Second || s.Rate != 0 {
 		t.Errorf("source %+v", s)
 	}
 	if len(c.Notes) != 0 {
@@ -168,7 +168,7 @@ func withQuery(line string) string {
 }
 
 func withSource(line string) string {
-	return strings.Replace(minimal, "{kind: sqlite, path: demo.db}", line, 1)
+	return strings.Replace(strings.Replace(minimal, "@id", "@keys", 1), "{kind: postgres, dsn: host=db}", line, 1)
 }
 
 func indent(lines string) string {
@@ -231,11 +231,12 @@ func TestYAMLErrors(t *testing.T) {
 		{"no sources", withRoute("source: []"), `f.yaml:7: route "user": source: the list is empty; name a source`},
 
 		// Queries.
-		{"unknown part", withQuery("query: SELECT @idd"), `f.yaml:6: route "user": query: it asks for @idd, and the key has no part of that name; did you mean id?`},
-		{"no part", withQuery("query: SELECT 1"), `f.yaml:6: route "user": query: it asks for no part of the key, so every key would load the same; use @id, or @keys for whole keys`},
-		{"part in a comment only", withQuery("query: |\n  -- @id\n  SELECT '@id' /* @id */"), `f.yaml:6: route "user": query: it asks for no part of the key, so every key would load the same; use @id, or @keys for whole keys`},
+		{"unknown part", withQuery("query: SELECT @idd"), `f.yaml:6: route "user": query: it asks for @idd, and there is no such parameter; did you mean id?`},
+		{"a part with sqlite", strings.Replace(minimal, "kind: postgres, dsn: host=db", "kind: sqlite, path: a", 1), `f.yaml:6: route "user": query: it asks for @id, and there is no such parameter; known are batch, keys`},
+		{"no part", withQuery("query: SELECT 1"), `f.yaml:6: route "user": query: it asks for no part of the key, so every key would load the same; use @id, @keys`},
+		{"part in a comment only", withQuery("query: |\n  -- @id\n  SELECT '@id' /* @id */"), `f.yaml:6: route "user": query: it asks for no part of the key, so every key would load the same; use @id, @keys`},
 		{"query as a list", withQuery("query: [a]"), `f.yaml:6: route "user": query: one plain value is expected here; write the SQL`},
-		{"variables are for secrets", withQuery(`query: "SELECT ${DB_URL}"`), `f.yaml:6: route "user": query: it asks for no part of the key, so every key would load the same; use @id, or @keys for whole keys`},
+		{"variables are for secrets", withQuery(`query: "SELECT ${DB_URL}"`), `f.yaml:6: route "user": query: it asks for no part of the key, so every key would load the same; use @id, @keys`},
 
 		// Values.
 		{"duration without unit", withRoute("fresh: 60"), `f.yaml:7: route "user": fresh: 60 has no unit; write 60s for seconds`},
