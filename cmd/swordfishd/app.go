@@ -1,0 +1,284 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"swordfish/config"
+	"swordfish/filler"
+	"swordfish/hasher"
+	"swordfish/normalizer"
+	"swordfish/server"
+	"swordfish/store"
+)
+
+// protocolVersion is the memcached whose behaviour is followed; version and stats answer it.
+const protocolVersion = server.DefaultVersion
+
+// app is everything that runs, wired.
+type app struct {
+	log     zerolog.Logger
+	store   *store.Store
+	filler  *filler.Filler // nil without routes
+	server  *server.Server
+	sources sources
+	stop    chan struct{} // a client sent shutdown
+}
+
+// newApp builds what c describes and starts nothing but background work. opened holds sources that are there already, by
+// name; newApp opens the others and owns all of them.
+func newApp(c *config.Config, opened sources, log zerolog.Logger) (*app, error) {
+	zerolog.SetGlobalLevel(levelOf(c.Verbosity))
+	a := &app{log: log, sources: opened, stop: make(chan struct{}, 1)}
+	seed := hasher.NewSeed()
+	s, err := store.Open(store.Options{
+		Memory: c.Memory, MaxItem: c.MaxItem, NoEvict: c.NoEvict, NoCAS: c.NoCAS,
+		PassInline: c.PassInline, PassBackground: c.PassBack,
+		Seed: seed, KeyHash: seed.Key, Digest: seed.Payload,
+	})
+	if errors.Is(err, store.ErrOptions) {
+		return nil, usageError{err}
+	}
+	if err != nil {
+		return nil, systemError{err}
+	}
+	a.store = s
+	table, err := a.startFiller(c)
+	if err != nil {
+		a.close(context.Background())
+		return nil, err
+	}
+	o := server.Options{
+		Store: s, Seed: &seed, Routes: table, Filler: a.filler,
+		Workers: c.Threads, MaxConns: c.MaxConns, IdleTimeout: c.IdleTimeout, NoFlush: c.NoFlush, Verbosity: c.Verbosity,
+		Version: protocolVersion, Logger: log, Settings: settings(c), SetLogLevel: setLogLevel,
+		SetVerbose: func(level int) { zerolog.SetGlobalLevel(levelOf(level)) },
+	}
+	for _, l := range c.Listen {
+		o.Listen = append(o.Listen, l.Address())
+	}
+	if c.AllowStop {
+		o.OnShutdown = func(bool) {
+			select {
+			case a.stop <- struct{}{}:
+			default:
+			}
+		}
+	}
+	a.server = server.New(o)
+	return a, nil
+}
+
+// startFiller gives the routes their ids, compiles their patterns and starts what loads for them.
+func (a *app) startFiller(c *config.Config) (*normalizer.Table, error) {
+	if len(c.Routes) == 0 {
+		return nil, nil
+	}
+	known := make([]store.Route, len(c.Routes))
+	for i := range c.Routes {
+		known[i] = storeRoute(&c.Routes[i])
+	}
+	ids, err := a.store.SetRoutes(known)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	table, err := compile(c, ids)
+	if err != nil {
+		return nil, err
+	}
+	o := filler.Options{Hooks: hooks(a.store), Logger: a.log}
+	if a.sources == nil {
+		a.sources = sources{}
+	}
+	for i := range c.Sources {
+		spec := &c.Sources[i]
+		if err := a.sources.open(spec, a.log); err != nil {
+			return nil, err
+		}
+		o.Sources = append(o.Sources, filler.SourceSpec{
+			Name: spec.Name, Source: a.sources[spec.Name], Timeout: spec.StatementTimeout, Rate: spec.Rate, MaxLoads: spec.MaxConns,
+		})
+	}
+	for i := range c.Routes {
+		o.Routes = append(o.Routes, fillerRoute(&c.Routes[i], ids[i], table))
+	}
+	if a.filler, err = filler.New(o); err != nil {
+		return nil, usageError{err}
+	}
+	return table, nil
+}
+
+// compile makes the key table of the configured routes. Its errors get the place in the file.
+func compile(c *config.Config, ids []store.RouteID) (*normalizer.Table, error) {
+	rs := make([]normalizer.Route, len(c.Routes))
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		rs[i] = normalizer.Route{
+			ID: uint16(ids[i]), Name: r.Name, Key: r.Key, Prefix: r.Prefix,
+			Lower: r.Normalize.Lower, Drop: r.Normalize.Drop, Alias: r.Normalize.Alias,
+		}
+	}
+	table, err := normalizer.Compile(rs)
+	if err == nil {
+		return table, nil
+	}
+	var wrong *normalizer.Error
+	if errors.As(err, &wrong) {
+		for i := range c.Routes {
+			if c.Routes[i].Name == wrong.Route {
+				err = fmt.Errorf("%s: %w", c.Routes[i].Pos, err)
+				break
+			}
+		}
+	}
+	return nil, usageError{err}
+}
+
+func storeRoute(r *config.Route) store.Route {
+	return store.Route{
+		Name: r.Name, KeyPrint: hasher.Fingerprint(r.KeyPrint()...), QueryPrint: hasher.Fingerprint(r.QueryPrint()...),
+		Fresh: seconds(r.Fresh), Stale: seconds(r.Stale), Keep: seconds(r.Keep), Negative: seconds(r.Negative),
+		JitterPercent: uint32(r.JitterPercent), Settle: r.Settle, IgnoreSets: r.IgnoreSets, MissOnReload: r.MissOnReload,
+	}
+}
+
+func seconds(d time.Duration) uint32 { return uint32(d / time.Second) }
+
+func fillerRoute(r *config.Route, id store.RouteID, table *normalizer.Table) filler.Route {
+	fr := filler.Route{
+		ID: uint16(id), Name: r.Name, Query: r.Query, Sources: r.Sources,
+		Split: func(dst []filler.Part, canonical []byte) []filler.Part {
+			var buf [normalizer.MaxParts]normalizer.Part
+			for _, p := range table.Parts(buf[:0], uint16(id), canonical) {
+				dst = append(dst, filler.Part(p))
+			}
+			return dst
+		},
+		Limits: filler.Limits{
+			Batch: r.Limits.Batch, Window: r.Limits.Window, Concurrency: r.Limits.Concurrency, Rate: r.Limits.Rate,
+			Queue: r.Limits.Queue, NegativesRate: r.Limits.NegativesRate,
+		},
+	}
+	for _, p := range table.PartSpecs(uint16(id)) {
+		fr.Parts = append(fr.Parts, filler.PartSpec(p))
+	}
+	fr.Encode = map[config.Encode]filler.Encoding{config.Raw: filler.EncodeRaw, config.JSON: filler.EncodeJSON, config.PHP: filler.EncodePHP}[r.Encode]
+	if r.Flags != nil {
+		fr.Flags, fr.SetFlags = *r.Flags, true
+	}
+	if r.Rows == config.RowList {
+		fr.Rows = filler.RowsList
+	}
+	return fr
+}
+
+// hooks lets the filler put into the store. The two packages do not know each other.
+func hooks(s *store.Store) filler.Hooks {
+	put := func(l filler.Lease, f store.Fill) filler.PutStatus {
+		f.Now = s.Now()
+		return putStatus(s.PutLease(store.Lease(l), &f))
+	}
+	return filler.Hooks{
+		Put: func(l filler.Lease, route uint16, key, value []byte, flags uint32) filler.PutStatus {
+			return put(l, store.Fill{Route: store.RouteID(route), Key: key, Value: value, Flags: flags})
+		},
+		Absent: func(l filler.Lease, route uint16, key []byte) filler.PutStatus {
+			return put(l, store.Fill{Route: store.RouteID(route), Key: key, Absent: true})
+		},
+		Failed: func(l filler.Lease, route uint16, key []byte) filler.PutStatus {
+			return put(l, store.Fill{Route: store.RouteID(route), Key: key, Failed: true})
+		},
+		End:   func(l filler.Lease) bool { return s.EndLease(store.Lease(l)) },
+		Alive: func(l filler.Lease) bool { return s.LeaseAlive(store.Lease(l)) },
+		Sent: func(l filler.Lease, within time.Duration) {
+			deadline := store.Time(0)
+			if within > 0 {
+				deadline = s.Now() + store.Time(within.Milliseconds())
+			}
+			s.LeaseSent(store.Lease(l), deadline)
+		},
+		SourceDown: func(route uint16, down bool) { s.SetSourceDown(store.RouteID(route), down) },
+	}
+}
+
+func putStatus(st store.PutStatus) filler.PutStatus {
+	switch st {
+	case store.PutStored:
+		return filler.Stored
+	case store.PutSame:
+		return filler.Same
+	case store.PutNegative:
+		return filler.Negative
+	case store.PutKept:
+		return filler.Kept
+	case store.PutTooLarge:
+		return filler.TooLarge
+	case store.PutNoRoom:
+		return filler.NoRoom
+	}
+	return filler.Killed
+}
+
+// close stops what runs, in the order in which requests pass through it: clients, loads, sources, store.
+func (a *app) close(ctx context.Context) error {
+	var errs []error
+	if a.server != nil {
+		if err := a.server.Shutdown(ctx); err != nil && !errors.Is(err, server.ErrStopped) {
+			errs = append(errs, err)
+		}
+	}
+	if a.filler != nil {
+		if err := a.filler.Shutdown(ctx); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	errs = append(errs, a.sources.close(), a.store.Close())
+	return errors.Join(errs...)
+}
+
+func netAddr(addr net.Addr) (*net.TCPAddr, bool) {
+	tcp, ok := addr.(*net.TCPAddr)
+	return tcp, ok
+}
+
+// settings are the lines of `stats settings` that the server does not know itself.
+func settings(c *config.Config) []server.Setting {
+	word := map[bool]string{true: "yes", false: "no"}
+	onOff := map[bool]string{true: "on", false: "off"}
+	hosts := ""
+	for i, l := range c.Listen {
+		if i > 0 {
+			hosts += ","
+		}
+		hosts += l.Host
+	}
+	protocols := map[string]string{"auto": "auto-negotiate"}
+	proto := c.Protocol
+	if p, ok := protocols[proto]; ok {
+		proto = p
+	}
+	return []server.Setting{
+		{Name: "tcpport", Value: strconv.Itoa(c.Port)},
+		{Name: "udpport", Value: strconv.Itoa(c.UDPPort)},
+		{Name: "inter", Value: hosts},
+		{Name: "evictions", Value: onOff[!c.NoEvict]},
+		{Name: "growth_factor", Value: strconv.FormatFloat(c.GrowthFactor, 'f', 2, 64)},
+		{Name: "chunk_size", Value: strconv.Itoa(c.ChunkSize)},
+		{Name: "stat_key_prefix", Value: string(rune(c.Delimiter))},
+		{Name: "detail_enabled", Value: word[c.Detail]},
+		{Name: "reqs_per_event", Value: strconv.Itoa(c.ReqsPerEvent)},
+		{Name: "cas_enabled", Value: word[!c.NoCAS]},
+		{Name: "tcp_backlog", Value: strconv.Itoa(c.Backlog)},
+		{Name: "binding_protocol", Value: proto},
+		{Name: "item_size_max", Value: strconv.Itoa(c.MaxItem)},
+		{Name: "maxconns_fast", Value: word[c.MaxConnsFast]},
+		{Name: "pass_inline", Value: strconv.Itoa(c.PassInline)},
+		{Name: "pass_background", Value: strconv.Itoa(c.PassBack)},
+	}
+}

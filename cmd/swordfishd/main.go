@@ -1,0 +1,141 @@
+// Command swordfishd is a memcached-protocol server that always answers from memory and loads what was missing behind the
+// client's back.
+//
+// The first argument without a dash is a subcommand; without one it serves. Exit codes:
+//
+//	0   stopped as asked, or the question was answered
+//	1   something failed while running
+//	64  usage or configuration: nothing was started
+//	71  the system refused: an address is taken, memory cannot be reserved
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"swordfish/config"
+	"swordfish/server"
+)
+
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 64
+	exitSystem = 71
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// command is a subcommand; args are those behind its name.
+type command struct {
+	name, help string
+	run        func(args []string, out, errOut io.Writer) error
+}
+
+func commands() []command {
+	return []command{
+		{"serve", "answer from memory, load from the configured sources (the default)", serve},
+		{"demo", "serve real devices and countries from an embedded database, to try it out", demo},
+		{"check", "read the configuration and say what is wrong with it; --key=KEY explains what a key means", check},
+		{"version", "print the version", version},
+		{"help", "print this help", help},
+	}
+}
+
+func run(args []string, out, errOut io.Writer) int {
+	name := "serve"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name, args = args[0], args[1:]
+	}
+	for _, c := range commands() {
+		if c.name == name {
+			return exitCode(c.run(args, out, errOut), errOut)
+		}
+	}
+	fmt.Fprintf(errOut, "swordfishd: there is no subcommand %q; try swordfishd help\n", name)
+	return exitUsage
+}
+
+// systemError is a failure that lies with the machine.
+type systemError struct{ error }
+
+func (e systemError) Unwrap() error { return e.error }
+
+// exitCode reports err and names its exit code.
+func exitCode(err error, errOut io.Writer) int {
+	var wrong *config.Error
+	var usage usageError
+	var system systemError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &wrong), errors.As(err, &usage):
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintf(errOut, "swordfishd: %s\n", strings.TrimSuffix(line, "\n"))
+		}
+		return exitUsage
+	case server.AddrInUse(err):
+		fmt.Fprintf(errOut, "swordfishd: %v; another program has the port: choose one with -p, such as -p 11311\n", err)
+		return exitSystem
+	case errors.As(err, &system):
+		fmt.Fprintf(errOut, "swordfishd: %v\n", err)
+		return exitSystem
+	}
+	fmt.Fprintf(errOut, "swordfishd: %v\n", err)
+	return exitFailed
+}
+
+// usageError is a configuration that only the packages it is for could refuse.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// load reads the configuration, or answers what the command line asks for instead; then the Config is nil.
+func load(args []string, own map[string]*string, out io.Writer) (*config.Config, error) {
+	c, err := config.Load(config.Input{Args: args, Own: own})
+	if err != nil {
+		return nil, err
+	}
+	switch c.Ask {
+	case config.AskHelp:
+		return nil, help(nil, out, nil)
+	case config.AskVersion:
+		return nil, version(nil, out, nil)
+	case config.AskLicense:
+		_, err := io.WriteString(out, "Swordfish is free software under the MIT License; see the file LICENSE.\n")
+		return nil, err
+	}
+	return c, nil
+}
+
+func help(_ []string, out, _ io.Writer) error {
+	var b strings.Builder
+	b.WriteString(versionLine() + `
+
+Usage: swordfishd [COMMAND] [OPTION]...
+
+A memcached-protocol server that always answers from memory. A miss is answered at once and loaded in the background from
+the site's own database, so that the next GET hits.
+
+Commands:
+`)
+	for _, c := range commands() {
+		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.help)
+	}
+	b.WriteString("\nOptions are memcached's, and two more for files:\n" + config.Help())
+	b.WriteString(`
+Examples:
+  swordfishd demo                                   try it out, with telnet
+  swordfishd -m 1024 -p 11211 -l 127.0.0.1 -c 4096 -t 2 -vv
+  swordfishd --memcached-conf=/etc/memcached.conf --config=/etc/swordfish.yaml
+  swordfishd check --config=swordfish.yaml --key='chr|os=ios|country=IN'
+
+Exit codes: 0 stopped as asked; 1 failed while running; 64 usage or configuration; 71 the system refused (address taken, no
+memory). SIGTERM and SIGINT finish the commands in hand and stop; a second one stops at once.
+`)
+	_, err := io.WriteString(out, b.String())
+	return err
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"swordfish/config"
+)
+
+// stopTime bounds an orderly stop.
+const stopTime = 10 * time.Second
+
+func serve(args []string, out, errOut io.Writer) error {
+	c, err := load(args, nil, out)
+	if err != nil || c == nil {
+		return err
+	}
+	return serveConfig(c, nil, errOut, nil)
+}
+
+// serveConfig runs until a signal or a shutdown command ends it. ready, where given, is called once it listens.
+func serveConfig(c *config.Config, opened sources, errOut io.Writer, ready func(a *app)) error {
+	log := newLogger(errOut)
+	a, err := newApp(c, opened, log)
+	if err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	for _, note := range c.Notes {
+		log.Warn().Msg(note)
+	}
+	if err := a.server.Start(); err != nil {
+		a.close(context.Background())
+		return systemError{err}
+	}
+	if err := a.announce(c); err != nil {
+		a.close(context.Background())
+		return systemError{err}
+	}
+	defer a.withdraw(c)
+	for _, addr := range a.server.Addrs() {
+		log.Info().Stringer("address", addr).Str("version", release).Int("memory_mib", int(c.Memory>>20)).
+			Int("workers", c.Threads).Int("routes", len(c.Routes)).Msg("listening")
+	}
+	if ready != nil {
+		ready(a)
+	}
+	for {
+		select {
+		case s := <-signals:
+			if s == syscall.SIGHUP {
+				log.Warn().Msg("SIGHUP: reloading the configuration is not there yet; restart to change it")
+				continue
+			}
+			log.Info().Stringer("signal", s).Msg("stopping: the commands in hand are finished")
+		case <-a.stop:
+			log.Info().Msg("stopping: a client sent shutdown")
+		}
+		break
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	go func() {
+		if s := <-signals; s != nil {
+			log.Warn().Stringer("signal", s).Msg("stopping at once")
+			cancel()
+		}
+	}()
+	if err := a.close(ctx); err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
+	log.Info().Msg("stopped")
+	return nil
+}
+
+// announce writes what others look for: the pid file, and the file that memcached's test-suite reads ports from.
+func (a *app) announce(c *config.Config) error {
+	if c.PIDFile != "" {
+		if err := os.WriteFile(c.PIDFile, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
+			return fmt.Errorf("-P: %w", err)
+		}
+	}
+	name := os.Getenv("MEMCACHED_PORT_FILENAME")
+	if name == "" {
+		return nil
+	}
+	text := ""
+	for _, addr := range a.server.Addrs() {
+		family := "INET"
+		tcp, ok := netAddr(addr)
+		if !ok {
+			continue
+		}
+		if tcp.IP.To4() == nil {
+			family = "INET6"
+		}
+		text += fmt.Sprintf("TCP %s: %d\n", family, tcp.Port)
+	}
+	// Renamed into place, so that nobody reads half of it.
+	if err := os.WriteFile(name+".lck", []byte(text), 0o644); err != nil {
+		return fmt.Errorf("MEMCACHED_PORT_FILENAME: %w", err)
+	}
+	return os.Rename(name+".lck", name)
+}
+
+func (a *app) withdraw(c *config.Config) {
+	if c.PIDFile == "" {
+		return
+	}
+	if err := os.Remove(c.PIDFile); err != nil && !errors.Is(err, os.ErrNotExist) {
+		a.log.Warn().Err(err).Msg("the pid file stays")
+	}
+}
