@@ -89,16 +89,44 @@ func Start(spec Spec) (*Server, error) {
 	}
 }
 
+// Bind restricts this process, all its threads, to some CPUs, so that it leaves those of the servers alone. Threads that
+// are made later inherit that; servers are bound to their own. None means no restriction.
+func Bind(cpus []int) error {
+	if len(cpus) == 0 {
+		return nil
+	}
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return fmt.Errorf("target: %w", err)
+	}
+	set := cpuSet(cpus)
+	for _, task := range tasks {
+		tid, err := strconv.Atoi(task.Name())
+		if err != nil {
+			return fmt.Errorf("target: %w", err)
+		}
+		if err := unix.SchedSetaffinity(tid, &set); err != nil {
+			return fmt.Errorf("target: binding to CPUs %v: %w", cpus, err)
+		}
+	}
+	return nil
+}
+
+func cpuSet(cpus []int) unix.CPUSet {
+	var set unix.CPUSet
+	for _, cpu := range cpus {
+		set.Set(cpu)
+	}
+	return set
+}
+
 // start runs the server from a thread of its own, bound to the server's CPUs, because a child inherits the thread's
 // affinity. The thread stays until the server's end: the kernel takes its death for the parent's.
 func (s *Server) start(started chan<- error) {
 	runtime.LockOSThread()
 	defer close(s.exited)
 	if len(s.Spec.CPUs) > 0 {
-		var set unix.CPUSet
-		for _, cpu := range s.Spec.CPUs {
-			set.Set(cpu)
-		}
+		set := cpuSet(s.Spec.CPUs)
 		if err := unix.SchedSetaffinity(0, &set); err != nil {
 			started <- fmt.Errorf("binding to CPUs %v: %w", s.Spec.CPUs, err)
 			return

@@ -50,7 +50,9 @@ func (b *bench) series(c loadCase, specA, specB target.Spec) error {
 	sr := series{Case: c.name, A: specA.Name, B: specB.Name}
 	for round := range b.options.pairs {
 		if pair[0] == nil {
-			for i, spec := range []target.Spec{specA, specB} {
+			for i := range 2 {
+				i = (i + round) % 2
+				spec := [2]target.Spec{specA, specB}[i]
 				var err error
 				if pair[i], err = b.start(spec); err != nil {
 					return err

@@ -141,6 +141,9 @@ func newBench(o *options) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := target.Bind(clientCPU); err != nil {
+		return nil, err
+	}
 	b := &bench{options: o, clientCPU: clientCPU, deadline: time.Now().Add(o.limit)}
 	spec := func(name, path, args string) (target.Spec, error) {
 		path, err := exec.LookPath(path)
@@ -194,7 +197,7 @@ func (b *bench) start(spec target.Spec) (*target.Server, error) {
 	return s, nil
 }
 
-// fill loads the ids 0 to n-1 and makes sure that all are held.
+// fill loads the ids 0 to n-1, makes sure that all are held, and waits until the server has come to rest.
 func fill(s *target.Server, l *load.Load, n int) error {
 	if err := load.Fill(l, s.Addr, n, 5*time.Minute); err != nil {
 		return fmt.Errorf("%s: %w", s.Spec.Name, err)
@@ -206,7 +209,25 @@ func fill(s *target.Server, l *load.Load, n int) error {
 	if held != n {
 		return fmt.Errorf("%s holds %d of %d items: give it more memory (-m)", s.Spec.Name, held, n)
 	}
-	return nil
+	return settle(s)
+}
+
+// settle waits until the server has used less than 3 % of a CPU for half a second, at most 20 seconds. After a load
+// memcached grows its table and sorts its lists for a while, which a window right after it would count as the gets' cost.
+func settle(s *target.Server) error {
+	const step = 250 * time.Millisecond
+	last, err := s.CPU()
+	for quiet, i := 0, 0; err == nil && quiet < 2 && i < 80; i++ {
+		time.Sleep(step)
+		var now time.Duration
+		if now, err = s.CPU(); now-last < step*3/100 {
+			quiet++
+		} else {
+			quiet = 0
+		}
+		last = now
+	}
+	return err
 }
 
 func items(s *target.Server) (int, error) {
