@@ -161,6 +161,9 @@ var writeOps = [...]store.WriteOp{
 func (w *worker) command(r *protocol.Request, out []byte) []byte {
 	switch r.Verb {
 	case protocol.Refused:
+		if r.Reply == protocol.BadChunk { // memcached counts a set once it has taken the line
+			w.n.CmdSet++
+		}
 		return protocol.AppendReply(out, r.Reply)
 	case protocol.Set, protocol.Add, protocol.Replace, protocol.Append, protocol.Prepend, protocol.CAS:
 		return protocol.AppendReply(out, w.write(r))

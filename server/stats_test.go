@@ -1,0 +1,182 @@
+package server
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"swordfish/internal/testenv"
+)
+
+// statNames returns the names of a stats answer in order, and its values.
+func statNames(t *testing.T, reply string) (names []string, values map[string]string) {
+	t.Helper()
+	values = make(map[string]string)
+	for line := range strings.SplitSeq(strings.TrimSuffix(reply, "END\r\n"), "\r\n") {
+		if line == "" {
+			continue
+		}
+		words := strings.SplitN(line, " ", 3)
+		if len(words) != 3 || words[0] != "STAT" {
+			t.Fatalf("line %q", line)
+		}
+		names = append(names, words[1])
+		values[words[1]] = words[2]
+	}
+	return names, values
+}
+
+// script touches every counter that a client can see.
+var script = strings.ReplaceAll(`set a 0 0 1|1|add a 0 0 1|1|replace a 0 0 1|1|append a 0 0 1|2|prepend a 0 0 1|3|set b 0 -1 1|x|get a b c|gets a|get c|
+gat 0 a c|touch a 0|touch c 0|incr a 1|decr a 1|incr c 1|decr c 1|incr a x|cas a 0 0 1 1|x|cas c 0 0 1 1|x|delete a|delete a|set d 0 0 1|xyz|
+set big 0 0 2000000|`+strings.Repeat("x", 2_000_000)+`|set e 0 0 1|x|flush_all|get e|flush_all|set g x 0 1|y|`, "|", "\r\n")
+
+func TestStatsLikeMemcached(t *testing.T) {
+	_, addr := startServer(t, Options{})
+	memcached := testenv.Memcached(t)
+	if got := talk(t, memcached).ask("version\r\n", "VERSION"); got != "VERSION "+DefaultVersion+"\r\n" {
+		testenv.Missing(t, "memcached "+DefaultVersion, fmt.Sprintf("this one answers %q; make oracle builds a newer one", got))
+	}
+	in := strings.ReplaceAll(script, "\n\n", "\n")
+	if got, want := playSocket(t, addr, []byte(in), len(in)), playSocket(t, memcached, []byte(in), len(in)); string(maskUniques(got)) != string(maskUniques(want)) {
+		t.Fatalf("the script itself: got %s, want %s", got, want)
+	}
+	ours, theirs := talk(t, addr), talk(t, memcached)
+	for _, word := range []string{"stats\r\n", "stats settings\r\n", "stats s\r\n", "stats sizes\r\n"} {
+		got, _ := statNames(t, ours.ask(word, "END"))
+		want, _ := statNames(t, theirs.ask(word, "END"))
+		if strings.Join(got, " ") != strings.Join(want, " ") {
+			t.Errorf("%q\ngot  %s\nwant %s", word, got, want)
+		}
+	}
+	_, got := statNames(t, ours.ask("stats\r\n", "END"))
+	_, want := statNames(t, theirs.ask("stats\r\n", "END"))
+	for _, name := range strings.Fields(`cmd_get cmd_set cmd_flush cmd_touch cmd_meta get_hits get_misses delete_hits delete_misses
+		incr_hits incr_misses decr_hits decr_misses cas_hits cas_misses cas_badval touch_hits touch_misses store_too_large store_no_memory
+		max_connections rejected_connections curr_items limit_maxbytes version pointer_size accepting_conns evictions`) {
+		if got[name] != want[name] {
+			t.Errorf("%s is %s, want %s", name, got[name], want[name])
+		}
+	}
+}
+
+func TestStatsItemsAndSlabsLikeMemcached(t *testing.T) {
+	_, addr := startServer(t, Options{})
+	memcached := testenv.Memcached(t)
+	for _, word := range []string{"stats items\r\n", "stats slabs\r\n"} {
+		in := []byte("set a 0 0 1\r\nx\r\n")
+		playSocket(t, addr, in, len(in))
+		playSocket(t, memcached, in, len(in))
+		got, _ := statNames(t, talk(t, addr).ask(word, "END"))
+		want, _ := statNames(t, talk(t, memcached).ask(word, "END"))
+		if strings.Join(got, " ") != strings.Join(want, " ") {
+			t.Errorf("%q\ngot  %s\nwant %s", word, got, want)
+		}
+	}
+}
+
+func TestStatsReset(t *testing.T) {
+	s := newServer(t, Options{})
+	c := newClient(t, s)
+	c.ask("set a 0 0 1\r\nx\r\nget a b\r\n")
+	if got := c.ask("stats reset\r\n"); got != "RESET\r\n" {
+		t.Fatalf("got %q", got)
+	}
+	c.ask("get a\r\n")
+	_, values := statNames(t, c.ask("stats\r\n"))
+	if values["get_hits"] != "1" || values["get_misses"] != "0" || values["cmd_set"] != "0" || values["total_items"] != "0" || values["curr_items"] != "1" {
+		t.Errorf("after a reset: %v", values)
+	}
+	if n := s.Stats().Counters; n.GetHits != 2 {
+		t.Errorf("Stats went back: %+v", n)
+	}
+}
+
+func TestStatsOfOurs(t *testing.T) {
+	s, addr := startServer(t, Options{Settings: []Setting{{"item_size_max", "12345"}, {"routes", "7"}}})
+	c := talk(t, addr)
+	c.ask("set a 0 0 1\r\nx\r\nget a\r\n", "END")
+	names, values := statNames(t, c.ask("stats fish\r\n", "END"))
+	if values["data"] == "" || values["get_us_p99"] == "" || values["shards"] == "0" {
+		t.Errorf("fish: %v", names)
+	}
+	if st := s.Stats(); st.Latency.Count() == 0 {
+		t.Error("no latency was measured")
+	}
+	_, values = statNames(t, c.ask("stats settings\r\n", "END"))
+	if values["item_size_max"] != "12345" || values["routes"] != "7" || values["num_threads"] != "2" {
+		t.Errorf("settings: %v", values)
+	}
+	names, values = statNames(t, c.ask("stats conns\r\n", "END"))
+	if len(names) != 6 || values["listen:addr"] != "tcp:"+addr || values["1:addr"] != "tcp:"+c.LocalAddr().String() || values["1:state"] != "conn_read" {
+		t.Errorf("conns: %v", values)
+	}
+	if got := c.ask("stats routes\r\n", "END"); got != "END\r\n" {
+		t.Errorf("routes: %q", got)
+	}
+	if got := c.ask("stats detail on\r\nstats detail dump\r\nstats cachedump 1 0\r\nversion\r\n", "VERSION"); strings.Count(got, "not allowed") != 3 {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestLatencyBuckets(t *testing.T) {
+	for _, d := range []time.Duration{0, 1, time.Microsecond, 3 * time.Microsecond, 4 * time.Microsecond, 17 * time.Microsecond, time.Millisecond,
+		123456 * time.Microsecond, 5 * time.Second, 16 * time.Second} {
+		i := latencyBucket(d)
+		if d >= LatencyBound(i) || i > 0 && d < LatencyBound(i-1) {
+			t.Errorf("%v is in bucket %d, below %v", d, i, LatencyBound(i))
+		}
+	}
+	for i := 1; i < latencyBuckets; i++ {
+		if LatencyBound(i) <= LatencyBound(i-1) || latencyBucket(LatencyBound(i)-1) != i {
+			t.Errorf("bucket %d ends at %v", i, LatencyBound(i))
+		}
+	}
+	if latencyBucket(time.Hour) != latencyBuckets-1 || latencyBucket(-time.Second) != 0 {
+		t.Error("out of range")
+	}
+	var l Latency
+	l[latencyBucket(10*time.Microsecond)] = 99
+	l[latencyBucket(time.Millisecond)] = 1
+	if p50, p99 := l.Quantile(.5), l.Quantile(.995); p50 > 15*time.Microsecond || p99 < time.Millisecond || p99 > 2*time.Millisecond {
+		t.Errorf("p50 %v, p99.5 %v", p50, p99)
+	}
+}
+
+func TestOwnWords(t *testing.T) {
+	var level, verbose, stop string
+	s := newServer(t, Options{
+		SetLogLevel: func(l string) error {
+			if l != "debug" {
+				return fmt.Errorf("unknown level %q", l)
+			}
+			level = l
+			return nil
+		},
+		SetVerbose: func(n int) { verbose = fmt.Sprint(n) },
+		OnShutdown: func(graceful bool) { stop = fmt.Sprint(graceful) },
+		NoFlush:    true,
+	})
+	c := newClient(t, s)
+	for _, step := range []struct{ ask, want string }{
+		{"log_level debug\r\n", "OK\r\n"},
+		{"log_level loud\r\n", "CLIENT_ERROR unknown level \"loud\"\r\n"},
+		{"verbosity 7\r\n", "OK\r\n"},
+		{"flush_all\r\n", "CLIENT_ERROR flush_all not allowed\r\n"},
+		{"shutdown now\r\n", "CLIENT_ERROR invalid shutdown mode\r\n"},
+		{"watch\r\n", "CLIENT_ERROR watch commands not allowed\r\n"},
+		{"shutdown graceful\r\nversion\r\n", ""},
+	} {
+		if got := c.ask(step.ask); got != step.want {
+			t.Errorf("%q: got %q, want %q", step.ask, got, step.want)
+		}
+	}
+	if level != "debug" || verbose != "2" || stop != "true" || !c.ended {
+		t.Errorf("told: level %q, verbosity %q, shutdown %q, ended %v", level, verbose, stop, c.ended)
+	}
+	plain := newClient(t, newServer(t, Options{}))
+	if got := plain.ask("log_level debug\r\nshutdown\r\n"); got != "CLIENT_ERROR log_level is not available\r\nSERVER_ERROR: shutdown not enabled\r\n" {
+		t.Errorf("got %q", got)
+	}
+}
