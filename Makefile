@@ -1,7 +1,8 @@
 # Every target is a command or two that one could type.
 SHELL := /bin/bash
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@latest
+# ./... leaves out a directory named testdata, but this one is a package.
+ALL := ./... ./testdata
 FUZZTIME ?= 30s
 BENCH ?= quick
 
@@ -18,12 +19,12 @@ test: export GOFLAGS := $(GOFLAGS) -buildvcs=false
 test:
 	internal/testenv/install.sh
 	bin=$${MEMCACHED_BIN:-$$(internal/testenv/oracle.sh)} && \
-	MEMCACHED_BIN=$$bin CGO_ENABLED=1 go test -race -shuffle=on -timeout 12m ./...
+	MEMCACHED_BIN=$$bin CGO_ENABLED=1 go test -race -shuffle=on -timeout 12m $(ALL)
 
 check:
 	@test -z "$$(gofmt -l .)" || { gofmt -d . | head -50; exit 1; }
-	go vet ./...
-	go run $(STATICCHECK) ./...
+	go vet $(ALL)
+	go run $(STATICCHECK) $(ALL)
 
 # Builds the newest memcached from Debian's source package, once, and prints its path.
 oracle:
@@ -31,7 +32,7 @@ oracle:
 
 # Each fuzz target of each package for FUZZTIME.
 fuzz:
-	@go list ./... | while read -r pkg; do \
+	@go list $(ALL) | while read -r pkg; do \
 		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
 			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg </dev/null || exit 1; \
 		done; \

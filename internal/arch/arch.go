@@ -59,6 +59,11 @@ var rules = map[string]rule{
 		modules: []string{"modernc.org/sqlite", "github.com/rs/zerolog"},
 		why:     "a source sees filler and its own driver",
 	},
+	"filler/fillertest": {
+		project: []string{"filler"},
+		modules: []string{"github.com/rs/zerolog"},
+		why:     "fillertest asks every source the same questions: it sees filler and no driver",
+	},
 	"config": {
 		modules: []string{"github.com/goccy/go-yaml", "github.com/knadh/koanf", "github.com/dustin/go-humanize"},
 		why:     "config makes one validated struct; only cmd imports it and copies the fields across, so config needs nobody's types",
@@ -70,6 +75,7 @@ var rules = map[string]rule{
 		modules: []string{"github.com/jackc/pgx/v5/pgconn", "golang.org/x/sys"},
 		why:     "testenv starts servers for tests; only tests import it, so its driver reaches no binary",
 	},
+	"deploy":        {why: "deploy holds files for containers; its tests check them with config, which reads them"},
 	"internal/arch": {why: "the rules look at packages from outside"},
 	"bench/...": {
 		project: []string{"bench/..."},
@@ -80,7 +86,7 @@ var rules = map[string]rule{
 
 // inTests is what the tests of any package may import in addition: helpers, data, clients and databases to compare with.
 var inTests = rule{
-	project: []string{"internal/testenv", "testdata"},
+	project: []string{"internal/testenv", "filler/fillertest", "testdata"},
 	modules: []string{
 		"github.com/bradfitz/gomemcache", "github.com/jackc/pgx/v5", "modernc.org/sqlite", "golang.org/x/tools/txtar",
 		"golang.org/x/sys", "github.com/rs/zerolog", "github.com/HdrHistogram/hdrhistogram-go", "github.com/goccy/go-yaml",
@@ -88,7 +94,7 @@ var inTests = rule{
 }
 
 // wholeProgram are the packages whose tests wire several packages together, as cmd does.
-var wholeProgram = []string{"cmd/swordfishd", "server", "e2e"}
+var wholeProgram = []string{"cmd/swordfishd", "server", "deploy"}
 
 // pkg is what the rules look at; the fields are those of go list.
 type pkg struct {
