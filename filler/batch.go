@@ -122,6 +122,9 @@ func (b *Batch) Row(ord int64, vals []Value) {
 	}
 }
 
+// Restart takes back the rows that this load has handed over so far, for a source that asks once more.
+func (b *Batch) Restart() { b.forget() }
+
 // join makes one payload of the rows of each key. They may have arrived in any order of keys.
 func (b *Batch) join() {
 	sort.SliceStable(b.list, func(i, j int) bool { return b.list[i].item < b.list[j].item })
@@ -143,7 +146,7 @@ func (b *Batch) join() {
 	b.list = b.list[:0]
 }
 
-// forget takes back the rows of a load that ended in an error.
+// forget takes back the rows of the source under way.
 func (b *Batch) forget() {
 	for _, item := range b.todo {
 		b.results[item] = result{}

@@ -78,9 +78,9 @@ func (r *Route) appendRow(dst []byte, names []string, vals []Value, nested bool)
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = appendJSONString(dst, names[i])
+			dst = AppendJSONString(dst, names[i])
 			dst = append(dst, ':')
-			dst = appendJSON(dst, v)
+			dst = AppendJSON(dst, v)
 		}
 		return append(dst, '}'), r.flags(0), nil
 	case EncodePHP:
@@ -102,7 +102,7 @@ func (r *Route) appendRow(dst []byte, names []string, vals []Value, nested bool)
 func (r *Route) appendValue(dst []byte, v Value, nested bool) ([]byte, uint32, error) {
 	switch r.Encode {
 	case EncodeJSON:
-		return appendJSON(dst, v), r.flags(0), nil
+		return AppendJSON(dst, v), r.flags(0), nil
 	case EncodePHP:
 		if nested || r.SetFlags {
 			dst, err := appendPHP(dst, v)
@@ -143,7 +143,8 @@ func (r *Route) appendList(dst []byte, parts [][]byte) ([]byte, uint32) {
 	return append(dst, ']'), r.flags(0)
 }
 
-func appendJSON(dst []byte, v Value) []byte {
+// AppendJSON appends v as a JSON text.
+func AppendJSON(dst []byte, v Value) []byte {
 	switch v.Kind {
 	case Null:
 		return append(dst, "null"...)
@@ -161,7 +162,7 @@ func appendJSON(dst []byte, v Value) []byte {
 		dst = hex.AppendEncode(dst, v.Text)
 		return append(dst, '"')
 	default:
-		return appendJSONString(dst, string(v.Text))
+		return AppendJSONString(dst, string(v.Text))
 	}
 }
 
@@ -178,8 +179,8 @@ func (v Value) isTrue() bool { return len(v.Text) > 0 && (v.Text[0] == 't' || v.
 
 const hexDigits = "0123456789abcdef"
 
-// appendJSONString quotes s and escapes no more than JSON asks for. s is UTF-8, as databases check it.
-func appendJSONString(dst []byte, s string) []byte {
+// AppendJSONString appends s in quotes and escapes no more than JSON asks for. s must be UTF-8.
+func AppendJSONString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	from := 0
 	for i := 0; i < len(s); i++ {

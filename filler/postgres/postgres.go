@@ -1,0 +1,342 @@
+// Package postgres loads from PostgreSQL.
+//
+// A route's query gets one array for every key part it names, @country::text[], and @keys::text[] for whole canonical keys.
+// Names become numbered parameters through pgx's StrictNamedArgs. Arrays are sent in text form, which every element type
+// reads; an absent optional part is NULL. The rows come back with the column ord of WITH ORDINALITY and the value's columns.
+//
+// The package keeps its own few connections on pgconn rather than a pgxpool: the filler already bounds how many loads run
+// at once, so a pool's queue would only hide waiting time from its deadlines; connections carry a route's application_name
+// and prepared statements; and a load that fails on an idle connection, as every one does after a restart of the server,
+// is repeated on a new one at once.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"swordfish/filler"
+)
+
+// Mode is how queries are sent.
+type Mode uint8
+
+const (
+	// Prepared keeps a prepared statement a route on each connection, and statement_timeout on the session.
+	Prepared Mode = iota
+
+	// Unnamed prepares with every query and leaves nothing on the session, for a PgBouncer in transaction mode. The server
+	// then applies its own statement_timeout; ours is only the client-side deadline.
+	Unnamed
+)
+
+// Options configure a Source. The zero value of a field means its default.
+type Options struct {
+	DSNs             []string      // at least one; the first that can be reached serves, and again the next when it is lost
+	MaxConns         int           // default 4. Give the filler's SourceSpec the same as MaxLoads
+	StatementTimeout time.Duration // default filler.DefaultTimeout. Give the SourceSpec the same
+	ConnectTimeout   time.Duration // for one attempt; default 2 s
+	AppName          string        // application_name is AppName/route; default swordfishd
+	Mode             Mode
+}
+
+// Source is a filler.Source, Typer and Pinger. It is safe for concurrent use.
+type Source struct {
+	o       Options
+	configs []*pgconn.Config
+	good    atomic.Int32 // index of the DSN that worked last
+	slots   chan struct{}
+
+	mu     sync.Mutex
+	idle   []*conn // the last used comes last
+	closed bool
+
+	byes sync.WaitGroup // connections being closed
+}
+
+// maxStatements ends a connection whose statements are mostly those of routes before a reload.
+const maxStatements = 1000
+
+// conn is one connection, in the hands of one load at a time.
+type conn struct {
+	pg       *pgconn.PgConn
+	app      string // its application_name
+	fresh    bool   // opened for the load under way
+	prepared map[*filler.Route]*statement
+	made     int      // statements prepared so far, for their names
+	params   [][]byte // scratch
+	values   []filler.Value
+}
+
+// New checks the options. It does not connect: the first ping or load does.
+func New(o Options) (*Source, error) {
+	if len(o.DSNs) == 0 {
+		return nil, errors.New("postgres: no dsn")
+	}
+	if o.MaxConns <= 0 {
+		o.MaxConns = 4
+	}
+	if o.StatementTimeout <= 0 {
+		o.StatementTimeout = filler.DefaultTimeout
+	}
+	if o.ConnectTimeout <= 0 {
+		o.ConnectTimeout = 2 * time.Second
+	}
+	if o.AppName == "" {
+		o.AppName = "swordfishd"
+	}
+	s := &Source{o: o, slots: make(chan struct{}, o.MaxConns)}
+	for _, dsn := range o.DSNs {
+		cfg, err := pgconn.ParseConfig(dsn)
+		if err != nil {
+			return nil, fmt.Errorf("postgres: dsn: %w", err) // pgconn leaves the password out of it
+		}
+		cfg.RuntimeParams["client_encoding"] = "UTF8"
+		if o.Mode == Prepared {
+			cfg.RuntimeParams["statement_timeout"] = strconv.FormatInt(o.StatementTimeout.Milliseconds(), 10)
+		}
+		s.configs = append(s.configs, cfg)
+	}
+	return s, nil
+}
+
+// Close closes the connections. No load may be under way: shut the filler down first.
+func (s *Source) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	idle := s.idle
+	s.idle = nil
+	s.mu.Unlock()
+	for _, c := range idle {
+		s.bye(c)
+	}
+	s.byes.Wait()
+	return nil
+}
+
+// Ping implements filler.Pinger.
+func (s *Source) Ping(ctx context.Context) error {
+	return s.with(ctx, "", func(c *conn) error { return c.pg.Exec(ctx, "SELECT 1").Close() })
+}
+
+// Params implements filler.Typer: it prepares the query and reads the parameters' types.
+func (s *Source) Params(ctx context.Context, r *filler.Route) (p filler.Params, err error) {
+	err = s.with(ctx, r.Name, func(c *conn) error {
+		st, err := s.prepare(ctx, c, r)
+		if err == nil {
+			p = st.accepts(r)
+		}
+		return err
+	})
+	return p, err
+}
+
+// Load implements filler.Source.
+func (s *Source) Load(ctx context.Context, b *filler.Batch) error {
+	return s.with(ctx, b.Route().Name, func(c *conn) error {
+		b.Restart()
+		st, err := s.prepare(ctx, c, b.Route())
+		if err != nil {
+			return err
+		}
+		return c.load(ctx, s.o.Mode, st, b)
+	})
+}
+
+// with runs f with a connection for app. When a connection that had lain idle turns out to be dead, its idle companions are
+// closed and f runs once more on a new one: only reads are sent, so repeating is safe. Without a route the connection keeps
+// the name it has.
+func (s *Source) with(ctx context.Context, route string, f func(*conn) error) error {
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for {
+		c, err := s.acquire(ctx, route)
+		if err != nil {
+			return classify(ctx, err, true)
+		}
+		err = f(c)
+		alive := s.release(c, err)
+		if err == nil {
+			return nil
+		}
+		if alive || c.fresh || ctx.Err() != nil {
+			return classify(ctx, err, !alive)
+		}
+		s.closeIdle()
+	}
+}
+
+func (s *Source) acquire(ctx context.Context, route string) (*conn, error) {
+	app := s.o.AppName
+	if route != "" {
+		app += "/" + route
+	}
+	c := s.take(app)
+	if c == nil {
+		return s.connect(ctx, app)
+	}
+	c.fresh = false
+	if route != "" && c.app != app && s.o.Mode == Prepared {
+		sql, err := c.pg.EscapeString(app)
+		if err == nil {
+			err = c.pg.Exec(ctx, "SET application_name = '"+sql+"'").Close()
+		}
+		if err != nil {
+			s.bye(c)
+			s.closeIdle()
+			return s.connect(ctx, app)
+		}
+		c.app = app
+	}
+	return c, nil
+}
+
+// take removes an idle connection, if possible one that already bears app's name.
+func (s *Source) take(app string) *conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.idle)
+	if n == 0 {
+		return nil
+	}
+	at := n - 1
+	for i := n - 1; i >= 0; i-- {
+		if s.idle[i].app == app {
+			at = i
+			break
+		}
+	}
+	c := s.idle[at]
+	s.idle = append(s.idle[:at], s.idle[at+1:]...)
+	return c
+}
+
+// connect opens a connection to the DSN that worked last, or else to the next. An attempt that hangs leaves time for the others.
+func (s *Source) connect(ctx context.Context, app string) (*conn, error) {
+	var errs []error
+	first := int(s.good.Load())
+	for i := range s.configs {
+		at := (first + i) % len(s.configs)
+		cfg := s.configs[at].Copy()
+		cfg.RuntimeParams["application_name"] = app
+		limit := s.o.ConnectTimeout
+		if deadline, ok := ctx.Deadline(); ok {
+			limit = min(limit, time.Until(deadline)/time.Duration(len(s.configs)-i))
+		}
+		attempt, cancel := context.WithTimeout(ctx, limit)
+		pg, err := pgconn.ConnectConfig(attempt, cfg)
+		cancel()
+		if err == nil {
+			s.good.Store(int32(at))
+			return &conn{pg: pg, app: app, fresh: true, prepared: make(map[*filler.Route]*statement)}, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// release takes a connection back after f returned err and tells whether it can be used again.
+func (s *Source) release(c *conn, err error) (alive bool) {
+	alive = !c.pg.IsClosed() && !c.pg.IsBusy() && !isStale(err)
+	s.mu.Lock()
+	keep := alive && !s.closed && c.made < maxStatements
+	if keep {
+		s.idle = append(s.idle, c)
+	}
+	s.mu.Unlock()
+	if !keep {
+		s.bye(c)
+	}
+	return alive
+}
+
+func (s *Source) closeIdle() {
+	s.mu.Lock()
+	idle := s.idle
+	s.idle = nil
+	s.mu.Unlock()
+	for _, c := range idle {
+		s.bye(c)
+	}
+}
+
+// bye closes a connection in the background: it waits a moment for the server to hang up, and a frozen one never does.
+func (s *Source) bye(c *conn) {
+	s.byes.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		defer cancel()
+		_ = c.pg.Close(ctx) // whatever it says, the socket is closed
+	})
+}
+
+// isStale tells whether the session's prepared statements no longer fit the database or are gone: the connection is given
+// up and the batch sent again.
+func isStale(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && (e.Code == "26000" || // invalid_sql_statement_name
+		(e.Code == "0A000" && e.Routine == "RevalidateCachedQuery")) // cached plan must not change result type
+}
+
+// classify says what an error means for the batch. lost: the connection did not survive it.
+func classify(ctx context.Context, err error, lost bool) error {
+	var own *filler.Error
+	if errors.As(err, &own) {
+		return err
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("postgres: %w: %w", ctx.Err(), err)
+	}
+	fault := filler.FaultQuery
+	var e *pgconn.PgError
+	switch {
+	case isStale(err):
+		fault = filler.FaultTransient
+	case errors.As(err, &e):
+		fault = faultOf(e.Code)
+		if lost && fault == filler.FaultQuery {
+			fault = filler.FaultDown // also what refuses a connection: a wrong password, no such database
+		}
+	case lost:
+		fault = filler.FaultDown
+	}
+	return &filler.Error{Fault: fault, Err: fmt.Errorf("postgres: %w", err)}
+}
+
+// faultOf classifies an SQLSTATE.
+func faultOf(code string) filler.Fault {
+	if len(code) != 5 {
+		return filler.FaultQuery
+	}
+	switch code[:2] {
+	case "22": // data exception
+		return filler.FaultData
+	case "08": // connection exception
+		return filler.FaultDown
+	case "40": // rollback: serialization, deadlock, conflict with recovery
+		return filler.FaultTransient
+	case "53": // insufficient resources
+		if code == "53300" { // too_many_connections
+			return filler.FaultDown
+		}
+		return filler.FaultTransient
+	case "57":
+		if code == "57014" { // query_canceled: statement_timeout
+			return filler.FaultQuery
+		}
+		return filler.FaultDown // shutdown, crash, starting up
+	}
+	if code == "55P03" { // lock_not_available
+		return filler.FaultTransient
+	}
+	return filler.FaultQuery
+}
