@@ -130,7 +130,7 @@ func duplicate(l net.Listener) (fd int, err error) {
 
 func (l *epollLoop) closeFiles() {
 	for _, fd := range l.fds {
-		unix.Close(fd)
+		_ = unix.Close(fd)
 	}
 	for _, p := range l.pollers {
 		closeFD(p.ep)
@@ -142,12 +142,12 @@ func (l *epollLoop) closeFiles() {
 
 func closeFD(fd int) {
 	if fd >= 0 {
-		unix.Close(fd)
+		_ = unix.Close(fd)
 	}
 }
 
 // signal makes an eventfd readable.
-func signal(fd int) { unix.Write(fd, []byte{1, 0, 0, 0, 0, 0, 0, 0}) }
+func signal(fd int) { _, _ = unix.Write(fd, []byte{1, 0, 0, 0, 0, 0, 0, 0}) }
 
 // accept takes connections and deals them to the pollers in turn, until the loop's eventfd ends it.
 func (l *epollLoop) accept() {
@@ -178,7 +178,7 @@ func (l *epollLoop) accept() {
 			case err == unix.EAGAIN || err == unix.EINTR || err == unix.ECONNABORTED:
 			default: // most likely no descriptor is left: wait for one, unless told to stop
 				l.s.log.Error().Err(err).Msg("accept")
-				unix.Poll(watch[:1], int(acceptPause/time.Millisecond))
+				_, _ = unix.Poll(watch[:1], int(acceptPause/time.Millisecond))
 			}
 		}
 	}
@@ -187,12 +187,12 @@ func (l *epollLoop) accept() {
 // deal hands a connection to p, or refuses it.
 func (l *epollLoop) deal(fd int, from unix.Sockaddr, at net.Listener, p *poller) {
 	if !l.s.admit() {
-		unix.Write(fd, tooMany)
-		unix.Close(fd)
+		_, _ = unix.Write(fd, tooMany)
+		_ = unix.Close(fd)
 		return
 	}
-	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
 	c := &conn{fd: fd, session: newSession(p.w), info: l.s.conns.add("tcp:"+addrText(from), "tcp:"+at.Addr().String())}
 	if l.s.chatty() {
 		l.s.log.Debug().Str("client", c.info.remote).Msg("connection opened")
@@ -304,7 +304,7 @@ func (p *poller) tick() time.Duration {
 // news takes over new connections and the order to stop.
 func (p *poller) news() {
 	var count [8]byte
-	unix.Read(p.wake, count[:])
+	_, _ = unix.Read(p.wake, count[:])
 	p.mu.Lock()
 	dealt, stop := p.inbox, p.stop
 	p.inbox = nil
@@ -535,7 +535,7 @@ func (p *poller) close(c *conn) {
 	}
 	p.conns[c.fd] = nil
 	p.open--
-	unix.Close(c.fd)
+	_ = unix.Close(c.fd)
 	p.s.conns.remove(c.info)
 	if p.s.chatty() {
 		p.s.log.Debug().Str("client", c.info.remote).Msg("connection closed")

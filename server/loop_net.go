@@ -52,8 +52,8 @@ func (l *netLoop) accept(listener net.Listener) {
 			continue
 		}
 		if !l.s.admit() {
-			c.SetWriteDeadline(time.Now().Add(time.Second))
-			c.Write(tooMany)
+			_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+			_, _ = c.Write(tooMany)
 			c.Close()
 			continue
 		}
@@ -133,11 +133,11 @@ func (c *netConn) receive() (data []byte, err error) {
 		space = c.input.room(c.session.parser.Need)
 	}
 	if idle := c.l.s.o.IdleTimeout; idle > 0 {
-		c.SetReadDeadline(time.Now().Add(idle))
+		_ = c.SetReadDeadline(time.Now().Add(idle))
 	}
 	if c.l.stopped() { // after setting the other deadline: shutdown sets its own once
 		c.last = true
-		c.SetReadDeadline(time.Now().Add(lastRead))
+		_ = c.SetReadDeadline(time.Now().Add(lastRead))
 	}
 	c.received, err = c.Read(space)
 	if len(c.input.held) > 0 {
@@ -210,7 +210,7 @@ const keepOutput = 16 << 10
 
 // send writes the replies; the client has SlowTimeout to take them.
 func (c *netConn) send() bool {
-	c.SetWriteDeadline(time.Now().Add(c.l.s.o.SlowTimeout))
+	_ = c.SetWriteDeadline(time.Now().Add(c.l.s.o.SlowTimeout))
 	c.info.waiting.Store(true)
 	_, err := c.Write(c.out)
 	c.info.waiting.Store(false)
@@ -225,7 +225,7 @@ func (l *netLoop) shutdown(ctx context.Context) error {
 	for _, listener := range l.listeners {
 		listener.Close()
 	}
-	l.each(func(c net.Conn) { c.SetReadDeadline(time.Unix(1, 0)) })
+	l.each(func(c net.Conn) { _ = c.SetReadDeadline(time.Unix(1, 0)) })
 	done := make(chan struct{})
 	go func() {
 		l.wg.Wait()

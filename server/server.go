@@ -38,7 +38,7 @@ type Options struct {
 	MaxConns int      // -c; default 1024
 	Net      bool     // use package net also where epoll is there
 
-	IdleTimeout time.Duration // connections without a command for longer are closed; 0: never
+	IdleTimeout time.Duration // connections that send nothing for longer are closed; whole seconds; 0: never
 	SlowTimeout time.Duration // a connection that takes none of its output for longer is closed; default 60 s
 
 	NoFlush   bool   // -F: flush_all is refused

@@ -81,7 +81,7 @@ func TestCASNumbers(t *testing.T) {
 
 // Whatever a client sends, its connection holds a bounded number of bytes.
 func TestConnectionMemoryIsBounded(t *testing.T) {
-	value := strings.Repeat("v", 20_000)
+	value := strings.Repeat("v", 5_000)
 	var keys, sets strings.Builder
 	for i := range 2000 {
 		fmt.Fprintf(&keys, " key-%d", i)
@@ -109,7 +109,7 @@ func TestConnectionMemoryIsBounded(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newServer(t, Options{})
-			playSession(t, s, []byte(sets.String()+"set big 0 0 20000\r\n"+value+"\r\n"), 100_000)
+			playSession(t, s, []byte(sets.String()+"set big 0 0 5000\r\n"+value+"\r\n"), 100_000)
 			c := newClient(t, s)
 			c.send([]byte(test.in))
 			if c.ended != test.ended {
@@ -121,7 +121,7 @@ func TestConnectionMemoryIsBounded(t *testing.T) {
 			if c.maxHeld > test.held {
 				t.Errorf("held %d bytes of input, want at most %d", c.maxHeld, test.held)
 			}
-			if most := highWater + 1_000_000 + 300; c.maxOut > most || !strings.Contains(test.in, "1000000") && c.maxOut > highWater+20_100 {
+			if most := highWater + 1_000_000 + 300; c.maxOut > most || !strings.Contains(test.in, "1000000") && c.maxOut > highWater+5_100 {
 				t.Errorf("held %d bytes of output", c.maxOut)
 			}
 			if strings.HasSuffix(test.in, "\r\n") && cap(c.input.held) > keepInput {

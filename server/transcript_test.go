@@ -188,7 +188,7 @@ func TestTranscriptsCutAnywhere(t *testing.T) {
 	eachTranscript(t, func(t *testing.T, path string) {
 		all, _ := readTranscript(t, path)
 		for _, x := range all {
-			step := 1 + len(x.in)/1500 // long ones are long by repetition
+			step := 1 + len(x.in)/400 // long ones are long by repetition
 			if len(x.in) > 100_000 {
 				step = len(x.in) / 20
 			}
