@@ -98,7 +98,7 @@ func (a *app) startFiller(c *config.Config) (*normalizer.Table, error) {
 	}
 	for i := range c.Sources {
 		spec := &c.Sources[i]
-		if err := a.sources.open(spec, a.log); err != nil {
+		if err := a.sources.open(spec); err != nil {
 			return nil, err
 		}
 		o.Sources = append(o.Sources, filler.SourceSpec{

@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/rs/zerolog"
-
 	"swordfish/config"
 	"swordfish/filler"
+	"swordfish/filler/postgres"
 	"swordfish/filler/sqlite"
 )
 
@@ -17,13 +16,19 @@ type sources map[string]filler.Source
 
 // open opens the source that spec describes, unless it is there already. A database that is down is no error: its source
 // connects when it can.
-func (s sources) open(spec *config.Source, log zerolog.Logger) error {
+func (s sources) open(spec *config.Source) error {
 	if s[spec.Name] != nil {
 		return nil
 	}
 	var src filler.Source
 	var err error
 	switch spec.Kind {
+	case config.Postgres:
+		o := postgres.Options{MaxConns: spec.MaxConns, StatementTimeout: spec.StatementTimeout}
+		for _, dsn := range spec.DSN {
+			o.DSNs = append(o.DSNs, dsn.Reveal())
+		}
+		src, err = postgres.New(o)
 	case config.SQLite:
 		src, err = sqlite.Open(spec.Path)
 	default:
