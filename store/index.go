@@ -19,8 +19,6 @@ type index struct {
 type indexState struct {
 	depth  uint32
 	tables uint32
-	seg    uint32 // segment that new tables are carved from
-	off    uint32
 	count  uint64
 }
 
@@ -65,7 +63,6 @@ func newIndex(a *arena, p *pool, st *indexState, dir []uint32, hash func(uint32)
 
 // start makes the first table; false without memory.
 func (x *index) start() bool {
-	x.st.seg = noSegment
 	if !x.p.charge(4) {
 		return false
 	}
@@ -86,16 +83,10 @@ func (x *index) tableAt(off uint32) *table {
 }
 
 func (x *index) newTable() (uint32, bool) {
-	size := uint32(alignUp(sizeOf[table](), x.p.z.tableAlign))
-	if x.st.seg == noSegment || uint64(x.st.off+size) > x.p.z.segment {
-		seg, ok := x.p.segment()
-		if !ok {
-			return 0, false
-		}
-		x.st.seg, x.st.off = seg, 0
+	byteOff, ok := x.p.table(uint32(alignUp(sizeOf[table](), x.p.z.tableAlign)))
+	if !ok {
+		return 0, false
 	}
-	byteOff := uint64(x.st.seg)<<x.p.z.segShift + uint64(x.st.off)
-	x.st.off += size
 	x.st.tables++
 	off := uint32(byteOff / x.p.z.tableAlign)
 	*x.tableAt(off) = table{}

@@ -24,12 +24,14 @@ type pool struct {
 	fresh    uint32 // first segment never used
 	resident int64  // bytes of segments that are memory, free or not, and of page runs
 	nHot     int
+	tables   uint32   // segment that index tables of all shards are carved from
+	tableOff uint32   // how far
 	pageMap  []uint64 // a bit a page of the page area, set when taken
 	pageHint int
 }
 
 func newPool(a *arena, z *sizes) *pool {
-	p := &pool{a: a, z: z, meta: sliceAt[segMeta](a, z.offMeta, z.segments), hot: noSegment, cold: noSegment}
+	p := &pool{a: a, z: z, meta: sliceAt[segMeta](a, z.offMeta, z.segments), hot: noSegment, cold: noSegment, tables: noSegment}
 	p.pageMap = make([]uint64, (z.pages+63)/64)
 	p.avail.Store(int64(z.memory) - z.fixed)
 	return p
@@ -39,6 +41,27 @@ func newPool(a *arena, z *sizes) *pool {
 func (p *pool) segment() (uint32, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.segmentLocked()
+}
+
+// table takes place for one index table and returns its offset from the first segment. Tables are never given back, so those
+// of all shards share segments.
+func (p *pool) table(size uint32) (uint64, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.tables == noSegment || uint64(p.tableOff+size) > p.z.segment {
+		seg, ok := p.segmentLocked()
+		if !ok {
+			return 0, false
+		}
+		p.tables, p.tableOff = seg, 0
+	}
+	off := uint64(p.tables)<<p.z.segShift + uint64(p.tableOff)
+	p.tableOff += size
+	return off, true
+}
+
+func (p *pool) segmentLocked() (uint32, bool) {
 	if p.avail.Load() < int64(p.z.segment) {
 		return noSegment, false
 	}
