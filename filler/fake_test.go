@@ -3,6 +3,7 @@ package filler
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -184,6 +185,7 @@ type fake struct {
 	err     func(keys []string) error // nil: none
 	gate    chan struct{}             // nil: open; else a load waits for a token, or for its context
 	asked   map[string]int
+	early   bool // rows are read before the gate: their values are old when it opens
 }
 
 func newFake(rows ...string) *fake {
@@ -206,6 +208,10 @@ func (f *fake) Load(ctx context.Context, b *Batch) error {
 		f.asked[k]++
 	}
 	gate, fail := f.gate, f.err
+	rows := f.rows
+	if f.early {
+		rows = maps.Clone(rows)
+	}
 	f.mu.Unlock()
 	if gate != nil {
 		select {
@@ -222,7 +228,7 @@ func (f *fake) Load(ctx context.Context, b *Batch) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i := len(keys) - 1; i >= 0; i-- { // backwards: order must not matter
-		if row, ok := f.rows[keys[i]]; ok {
+		if row, ok := rows[keys[i]]; ok {
 			b.Row(int64(i+1), []Value{{Text, []byte(row)}})
 		}
 	}

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { testenv.Main(m) }
 
-func source(t *testing.T, o Options) *Source {
+func source(t testing.TB, o Options) *Source {
 	t.Helper()
 	s, err := New(o)
 	if err != nil {
@@ -46,7 +46,7 @@ func one(t *testing.T, dsn, sql string) string {
 }
 
 // demo loads the tables of testdata.
-func demo(t *testing.T, pg *testenv.PG) {
+func demo(t testing.TB, pg *testenv.PG) {
 	t.Helper()
 	pg.Exec(testdata.PostgresSchema)
 	c, err := pgconn.Connect(t.Context(), pg.DSN)
