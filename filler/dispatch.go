@@ -160,14 +160,14 @@ func (r *route) typesKnown() bool {
 func (f *Filler) send(now time.Time) (next time.Duration) {
 	next = idle
 	for _, s := range f.sources {
-		if s.state != SourceDown {
+		if s.state != sourceDown {
 			continue
 		}
 		if wait := s.nextProbe.Sub(now); wait > 0 {
 			next = min(next, wait)
 			continue
 		}
-		s.state = SourceProbe
+		s.state = sourceProbe
 		s.probing = false
 		if _, ok := s.spec.Source.(Pinger); ok {
 			f.startProbe(s)
@@ -270,9 +270,9 @@ func (r *route) reachable() (trial *source, ok bool) {
 			return nil, false
 		}
 		switch s.state {
-		case SourceUp:
+		case sourceUp:
 			ok = true
-		case SourceProbe:
+		case sourceProbe:
 			if _, pings := s.spec.Source.(Pinger); !pings && !s.probing && trial == nil {
 				trial = s
 			}

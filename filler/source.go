@@ -89,25 +89,14 @@ const (
 	probeMost       = time.Second
 )
 
-// SourceState is a breaker's state.
-type SourceState uint8
+// sourceState is a breaker's state.
+type sourceState uint8
 
 const (
-	SourceUp    SourceState = iota
-	SourceDown              // waiting for the next probe
-	SourceProbe             // half open: one probe is under way or due
+	sourceUp    sourceState = iota
+	sourceDown              // waiting for the next probe
+	sourceProbe             // half open: one probe is under way or due
 )
-
-func (s SourceState) String() string {
-	switch s {
-	case SourceUp:
-		return "up"
-	case SourceDown:
-		return "down"
-	default:
-		return "probing"
-	}
-}
 
 // source is a SourceSpec with its breaker. The dispatcher owns the plain fields.
 type source struct {
@@ -115,14 +104,14 @@ type source struct {
 	routes []*route
 	tokens bucket
 
-	state     SourceState
+	state     sourceState
 	failures  int // in a row
 	delay     time.Duration
 	nextProbe time.Time
 	inFlight  int // loads
 	probing   bool
 
-	down    atomic.Bool // state is not SourceUp; read by loads
+	down    atomic.Bool // state is not sourceUp; read by loads
 	opened  atomic.Uint64
 	probes  atomic.Uint64
 	lastErr atomic.Pointer[string]
@@ -142,17 +131,17 @@ func (s *source) fail(err error, now time.Time, atOnce bool) (opened bool) {
 	text := err.Error()
 	s.lastErr.Store(&text)
 	s.failures++
-	if !atOnce && (s.state != SourceUp || s.failures < breakerFailures) {
+	if !atOnce && (s.state != sourceUp || s.failures < breakerFailures) {
 		return false // too early, or a load from before it went down
 	}
-	if opened = s.state == SourceUp; opened {
+	if opened = s.state == sourceUp; opened {
 		s.delay = probeFirst
 		s.down.Store(true)
 		s.opened.Add(1)
 	} else {
 		s.delay = min(2*s.delay, probeMost)
 	}
-	s.state = SourceDown
+	s.state = sourceDown
 	s.nextProbe = now.Add(jitter(s.delay))
 	return opened
 }
@@ -160,10 +149,10 @@ func (s *source) fail(err error, now time.Time, atOnce bool) (opened bool) {
 // ok notes that the source answered and tells whether it was down before.
 func (s *source) ok() (closed bool) {
 	s.failures = 0
-	if s.state == SourceUp {
+	if s.state == sourceUp {
 		return false
 	}
-	s.state = SourceUp
+	s.state = sourceUp
 	s.down.Store(false)
 	return true
 }
