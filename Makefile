@@ -38,10 +38,10 @@ fuzz:
 		done; \
 	done
 
-# Ours against memcached on this machine, as bench/README.md explains. BENCH=record takes the figures that are kept.
+# Ours against memcached on this machine, as bench/README.md explains: BENCH=quick, record or memory; more flags in ARGS.
 bench: build
 	bin=$${MEMCACHED_BIN:-$$(internal/testenv/oracle.sh)} && \
-	go run ./bench/cmd/fishbench -ours ./swordfishd -peer $$bin -suite $(BENCH)
+	go run ./bench/cmd/fishbench -ours ./swordfishd -peer $$bin -suite $(BENCH) $(ARGS)
 
 # The tests of the whole program on real input, with their figures.
 e2e:

@@ -60,6 +60,8 @@ type Result struct {
 	Checked    uint64 // values compared byte by byte
 	Elapsed    time.Duration
 	ClientCPU  time.Duration
+	// ClientWaited is how long client threads were ready to run while others had their CPU.
+	ClientWaited time.Duration
 	// Latency in nanoseconds of each request: from its sending in a closed loop, from the moment it was due with a rate.
 	Latency *hdrhistogram.Histogram
 }
@@ -143,6 +145,7 @@ func (r *Result) add(o *Result) {
 	r.Sets += o.Sets
 	r.Checked += o.Checked
 	r.ClientCPU += o.ClientCPU
+	r.ClientWaited += o.ClientWaited
 	r.Latency.Merge(o.Latency)
 }
 

@@ -3,6 +3,7 @@ package load
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -61,7 +62,7 @@ func (lp *loop) close() {
 
 // run asks until to, counting what is answered from from on.
 func (lp *loop) run(from, to time.Time) error {
-	var cpu time.Duration
+	var ran, waited time.Duration
 	events := make([]unix.EpollEvent, 256)
 	now := time.Now()
 	heard := now
@@ -77,7 +78,7 @@ func (lp *loop) run(from, to time.Time) error {
 	for now.Before(to) {
 		if !lp.counting && !now.Before(from) {
 			lp.counting = true
-			cpu = threadCPU()
+			ran, waited = threadUsage()
 		}
 		wait := 100 // milliseconds
 		if lp.rate > 0 {
@@ -114,7 +115,8 @@ func (lp *loop) run(from, to time.Time) error {
 			}
 		}
 	}
-	lp.result.ClientCPU = threadCPU() - cpu
+	ranAfter, waitedAfter := threadUsage()
+	lp.result.ClientCPU, lp.result.ClientWaited = ranAfter-ran, waitedAfter-waited
 	return nil
 }
 
@@ -169,11 +171,16 @@ func (lp *loop) flush(i int) error {
 	return nil
 }
 
-// threadCPU is what the calling thread has used.
-func threadCPU() time.Duration {
-	var u unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
-		return 0
+// threadUsage is how long the calling thread has run so far, and how long it was ready but had to wait. Zero where the
+// kernel has no schedstat.
+func threadUsage() (ran, waited time.Duration) {
+	b, err := os.ReadFile("/proc/thread-self/schedstat")
+	if err != nil {
+		return 0, 0
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	var r, w int64
+	if _, err := fmt.Sscan(string(b), &r, &w); err != nil {
+		return 0, 0
+	}
+	return time.Duration(r), time.Duration(w)
 }

@@ -3,7 +3,9 @@ package target
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -166,26 +168,46 @@ func (s *Server) output() string {
 	return string(b[:n])
 }
 
-// CPU is the time that the server's threads have run so far, to the nanosecond where the kernel has schedstat.
-func (s *Server) CPU() (time.Duration, error) {
+// Usage is what the server's threads have had of the CPUs so far, to the nanosecond where the kernel has schedstat.
+type Usage struct {
+	Ran    time.Duration
+	Waited time.Duration // ready to run, but another thread had the CPU
+}
+
+// Sub returns the usage since before.
+func (u Usage) Sub(before Usage) Usage { return Usage{u.Ran - before.Ran, u.Waited - before.Waited} }
+
+// Usage adds up all threads.
+func (s *Server) Usage() (Usage, error) {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", s.cmd.Process.Pid)) // the pattern is well-formed
-	var total time.Duration
+	var total Usage
 	for _, file := range files {
-		b, err := os.ReadFile(file)
-		if err != nil {
+		u, err := schedstat(file)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
 			continue // the thread has ended
 		}
-		ran, _, _ := strings.Cut(string(b), " ")
-		n, err := strconv.ParseInt(ran, 10, 64)
 		if err != nil {
-			return 0, fmt.Errorf("target: %s: %w", file, err)
+			return Usage{}, err
 		}
-		total += time.Duration(n)
+		total.Ran += u.Ran
+		total.Waited += u.Waited
 	}
-	if total == 0 {
-		return 0, fmt.Errorf("target: no CPU time of pid %d: ended, or a kernel without schedstat\n%s", s.cmd.Process.Pid, s.output())
+	if total.Ran == 0 {
+		return Usage{}, fmt.Errorf("target: no CPU time of pid %d: ended, or a kernel without schedstat\n%s", s.cmd.Process.Pid, s.output())
 	}
 	return total, nil
+}
+
+func schedstat(file string) (Usage, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return Usage{}, err
+	}
+	var ran, waited int64
+	if _, err := fmt.Sscan(string(b), &ran, &waited); err != nil {
+		return Usage{}, fmt.Errorf("target: %s: %q: %w", file, b, err)
+	}
+	return Usage{time.Duration(ran), time.Duration(waited)}, nil
 }
 
 // RSS is the memory in bytes that the server holds resident.

@@ -30,7 +30,7 @@ func TestStartMeasureStop(t *testing.T) {
 	if s.Version == "" {
 		t.Error("no version")
 	}
-	before, err := s.CPU()
+	before, err := s.Usage()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestStartMeasureStop(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if after, err := s.CPU(); err != nil || after <= before {
+	if after, err := s.Usage(); err != nil || after.Ran <= before.Ran {
 		t.Errorf("CPU %v after 100 questions, %v before, %v", after, before, err)
 	}
 	if rss, err := s.RSS(); err != nil || rss < 1<<20 || rss > 1<<30 {
@@ -51,8 +51,8 @@ func TestStartMeasureStop(t *testing.T) {
 	}
 	s.Stop()
 	stopped = true
-	if _, err := s.CPU(); err == nil {
-		t.Error("CPU of a stopped server: no error")
+	if _, err := s.Usage(); err == nil {
+		t.Error("usage of a stopped server: no error")
 	}
 }
 

@@ -37,7 +37,7 @@ build() {
 	mkdir -p "$to" && mv memcached "$to/memcached"
 }
 
-"$here/install.sh" make gcc libc6-dev libevent-dev libsasl2-dev libssl-dev
+"$here/install.sh" debian-archive-keyring make gcc libc6-dev libevent-dev libsasl2-dev libssl-dev
 for suite in sid trixie; do
 	say "fetching memcached's source from Debian $suite"
 	(fetch "$suite") >"$cache/log" 2>&1 || continue

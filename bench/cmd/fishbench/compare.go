@@ -91,6 +91,7 @@ type figures struct {
 	Ops    float64 `json:"ops_per_second"`
 	Busy   float64 `json:"server_cpu_share"` // of one CPU
 	Client float64 `json:"client_cpu_share"`
+	Waited float64 `json:"waited_share"` // server or client was ready, but another program had its CPU: the worse of the two
 	P50    float64 `json:"p50_us"`
 	P99    float64 `json:"p99_us"`
 	P999   float64 `json:"p99.9_us"`
@@ -101,19 +102,19 @@ type figures struct {
 
 // measure runs one window on one server.
 func (b *bench) measure(c loadCase, s *target.Server) (figures, error) {
-	var before, after time.Duration
+	var before, after target.Usage
 	var errBefore, errAfter error
 	r, err := load.Run(&c.load, s.Addr, b.clientCPU, b.options.warm, b.options.window,
-		func() { before, errBefore = s.CPU() },
-		func() { after, errAfter = s.CPU() })
+		func() { before, errBefore = s.Usage() },
+		func() { after, errAfter = s.Usage() })
 	if err := errors.Join(err, errBefore, errAfter); err != nil {
 		return figures{}, err
 	}
-	return derive(c, r, after-before)
+	return derive(c, r, after.Sub(before))
 }
 
 // derive computes the figures from the counts, and refuses runs that cannot be right.
-func derive(c loadCase, r *load.Result, cpu time.Duration) (figures, error) {
+func derive(c loadCase, r *load.Result, server target.Usage) (figures, error) {
 	if r.Operations == 0 {
 		return figures{}, errors.New("no operation was finished in the window")
 	}
@@ -122,12 +123,13 @@ func derive(c loadCase, r *load.Result, cpu time.Duration) (figures, error) {
 	}
 	us := func(percentile float64) float64 { return float64(r.Latency.ValueAtPercentile(percentile)) / 1000 }
 	f := figures{
-		CPU: float64(cpu.Nanoseconds()) / 1000 / float64(r.Operations),
+		CPU: float64(server.Ran.Nanoseconds()) / 1000 / float64(r.Operations),
 		Ops: float64(r.Operations) / r.Elapsed.Seconds(),
 		P50: us(50), P99: us(99), P999: us(99.9), Max: float64(r.Latency.Max()) / 1000,
-		Busy:   cpu.Seconds() / r.Elapsed.Seconds(),
+		Busy:   server.Ran.Seconds() / r.Elapsed.Seconds(),
 		Client: r.ClientCPU.Seconds() / r.Elapsed.Seconds(),
 		Checks: r.Checked,
+		Waited: max(server.Waited, r.ClientWaited).Seconds() / r.Elapsed.Seconds(),
 	}
 	if gets := r.Hits + r.Misses; gets > 0 {
 		f.Hits = float64(r.Hits) / float64(gets)
@@ -147,7 +149,13 @@ type series struct {
 	P99   [2]stat.Summary `json:"p99_us"`
 	P999  [2]stat.Summary `json:"p99.9_us"`
 	Ratio stat.Summary    `json:"cpu_ratio"` // a / b, pair by pair
+
+	Disturbed int `json:"disturbed_windows"`
 }
+
+// disturbed is the share of waiting from which a window's latencies say more about the machine's other work than about the
+// server. Its CPU per operation suffers less.
+const disturbed = 0.1
 
 func (s *series) summarize() {
 	column := func(side int, of func(figures) float64) []float64 {
@@ -163,6 +171,13 @@ func (s *series) summarize() {
 		s.Ops[side] = stat.Of(column(side, func(f figures) float64 { return f.Ops }))
 		s.P99[side] = stat.Of(column(side, func(f figures) float64 { return f.P99 }))
 		s.P999[side] = stat.Of(column(side, func(f figures) float64 { return f.P999 }))
+	}
+	for _, r := range s.Rounds {
+		for _, f := range r {
+			if f.Waited > disturbed {
+				s.Disturbed++
+			}
+		}
 	}
 	s.Ratio = stat.Of(stat.Ratios(column(0, cpu), column(1, cpu)))
 }

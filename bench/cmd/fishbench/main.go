@@ -4,7 +4,6 @@
 package main
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -216,11 +215,11 @@ func fill(s *target.Server, l *load.Load, n int) error {
 // memcached grows its table and sorts its lists for a while, which a window right after it would count as the gets' cost.
 func settle(s *target.Server) error {
 	const step = 250 * time.Millisecond
-	last, err := s.CPU()
+	last, err := s.Usage()
 	for quiet, i := 0, 0; err == nil && quiet < 2 && i < 80; i++ {
 		time.Sleep(step)
-		var now time.Duration
-		if now, err = s.CPU(); now-last < step*3/100 {
+		var now target.Usage
+		if now, err = s.Usage(); now.Ran-last.Ran < step*3/100 {
 			quiet++
 		} else {
 			quiet = 0
@@ -244,15 +243,4 @@ func items(s *target.Server) (int, error) {
 
 func progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, format+"\n", args...)
-}
-
-func (r *report) write(prefix string) error {
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(prefix+".json", append(b, '\n'), 0o644); err != nil {
-		return err
-	}
-	return os.WriteFile(prefix+".md", []byte(r.markdown()), 0o644)
 }

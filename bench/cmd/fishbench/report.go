@@ -2,9 +2,11 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -55,9 +57,24 @@ func (r *report) server(s *target.Server) {
 		}
 	}
 	r.Servers = append(r.Servers, server{
-		Name: s.Spec.Name, Program: s.Spec.Path[strings.LastIndexByte(s.Spec.Path, '/')+1:], Version: s.Version,
+		Name: s.Spec.Name, Program: filepath.Base(s.Spec.Path), Version: s.Version,
 		Args: s.Spec.Args, Threads: s.Spec.Threads, CPUs: s.Spec.CPUs,
 	})
+}
+
+// write writes prefix.md and prefix.json.
+func (r *report) write(prefix string) error {
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(prefix), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(prefix+".json", append(b, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(prefix+".md", []byte(r.markdown()), 0o644)
 }
 
 func (r *report) markdown() string {
@@ -68,13 +85,15 @@ func (r *report) markdown() string {
 		fmt.Fprintf(&b, "- %s: %s %s, %d thread(s), CPUs %v %s\n", s.Name, s.Program, s.Version, s.Threads, s.CPUs, strings.Join(s.Args, " "))
 	}
 	if len(r.Series) > 0 {
-		b.WriteString("\nServer CPU in microseconds an operation; ratio is ours / the other, pair by pair. Low is good.\n\n")
-		b.WriteString("| load | ours | other | other's | ratio: min, median, max | 95 % of the median | ops/s ours | other's | p99 us ours | other's | p99.9 ours | other's |\n")
-		b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+		b.WriteString("\nServer CPU in microseconds an operation; ratio is ours / the other, pair by pair. Low is good.\n")
+		b.WriteString("Disturbed: windows in which server or client waited for its CPU more than a tenth of the time; their latencies do not count.\n\n")
+		b.WriteString("| load | ours | other | other's | ratio: min, median, max | 95 % of the median | ops/s ours | other's | p99 us ours | other's | p99.9 ours | other's | disturbed |\n")
+		b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 		for _, s := range r.Series {
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %.2f **%.2f** %.2f | %.2f to %.2f | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f |\n",
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %.2f **%.2f** %.2f | %.2f to %.2f | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f | %d of %d |\n",
 				s.Case, spread(s.CPU[0]), s.B, spread(s.CPU[1]), s.Ratio.Min, s.Ratio.Median, s.Ratio.Max, s.Ratio.Low, s.Ratio.High,
-				s.Ops[0].Median, s.Ops[1].Median, s.P99[0].Median, s.P99[1].Median, s.P999[0].Median, s.P999[1].Median)
+				s.Ops[0].Median, s.Ops[1].Median, s.P99[0].Median, s.P99[1].Median, s.P999[0].Median, s.P999[1].Median,
+				s.Disturbed, 2*len(s.Rounds))
 		}
 	}
 	if len(r.Memory) > 0 {

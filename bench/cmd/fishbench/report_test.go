@@ -11,23 +11,24 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"swordfish/bench/load"
+	"swordfish/bench/target"
 )
 
 func TestDerive(t *testing.T) {
 	latency := hdrhistogram.New(1000, int64(time.Minute), 2)
 	latency.RecordValue(int64(100 * time.Microsecond))
 	r := &load.Result{Operations: 1000, Hits: 900, Misses: 100, Elapsed: 2 * time.Second, ClientCPU: time.Second, Latency: latency}
-	f, err := derive(loadCase{misses: true}, r, 5*time.Millisecond)
+	f, err := derive(loadCase{misses: true}, r, target.Usage{Ran: 5 * time.Millisecond, Waited: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.CPU != 5 || f.Ops != 500 || f.Hits != 0.9 || f.Client != 0.5 || f.Busy != 0.0025 || f.P99 < 99 || f.P99 > 101 {
+	if f.CPU != 5 || f.Ops != 500 || f.Hits != 0.9 || f.Client != 0.5 || f.Busy != 0.0025 || f.P99 < 99 || f.P99 > 101 || f.Waited != 0.5 {
 		t.Errorf("got %+v", f)
 	}
-	if _, err := derive(loadCase{}, r, 0); err == nil {
+	if _, err := derive(loadCase{}, r, target.Usage{}); err == nil {
 		t.Error("misses of loaded keys were accepted")
 	}
-	if _, err := derive(loadCase{}, &load.Result{}, 0); err == nil {
+	if _, err := derive(loadCase{}, &load.Result{}, target.Usage{}); err == nil {
 		t.Error("a window without operations was accepted")
 	}
 }
@@ -37,7 +38,11 @@ func TestReport(t *testing.T) {
 	for _, cpu := range []float64{4, 5, 6} {
 		s.Rounds = append(s.Rounds, [2]figures{{CPU: cpu, Ops: 2000}, {CPU: 2 * cpu, Ops: 1000}})
 	}
+	s.Rounds[1][0].Waited = 0.2
 	s.summarize()
+	if s.Disturbed != 1 {
+		t.Errorf("got %d disturbed windows, want 1", s.Disturbed)
+	}
 	r := report{CPU: "a processor", Commit: "abc", Series: []series{s}, Memory: []footprint{{Case: "some", Server: "ours", Items: 10, PerKey: 80.5}}}
 	text := r.markdown()
 	for _, want := range []string{"a processor", "abc", "| pipeline 1 | 5.00 (4.00-6.00) | peer | 10.00 (8.00-12.00) | 0.50 **0.50** 0.50 |", "| 10, some | ours | 80.5 |"} {
