@@ -76,6 +76,7 @@ var rules = map[string]rule{
 		why:     "testenv starts servers for tests; only tests import it, so its driver reaches no binary",
 	},
 	"deploy":        {why: "deploy holds files for containers; its tests check them with config, which reads them"},
+	"e2e":           {why: "end-to-end tests see the built program from outside, as a client and an operator do"},
 	"internal/arch": {why: "the rules look at packages from outside"},
 	"bench/...": {
 		project: []string{"bench/..."},
