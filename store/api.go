@@ -44,6 +44,7 @@ type Route struct {
 	Stale         uint32
 	Keep          uint32 // counted from the end of Stale; used while the source is down
 	Negative      uint32
+	Ahead         uint32 // so long before the end of Fresh a GET has the item loaded again; 0: only afterwards
 	JitterPercent uint32 // 0 to 100: how much earlier, by hash, freshness may end
 	Settle        time.Duration
 	IgnoreSets    bool // on_client_set: ignore
@@ -55,6 +56,16 @@ type Lease struct {
 	Hash   uint64
 	Serial uint64
 }
+
+// Urgency is why a key is to be loaded. Smaller is sooner.
+type Urgency uint8
+
+const (
+	ForMiss  Urgency = iota // a client got nothing
+	ForStale                // a client got an old value
+	ForAhead                // a value in use is about to turn stale
+	ForWarm                 // nobody has asked yet
+)
 
 // Lookup is one question to Get. Hash must be KeyHash(Key). Get keeps nothing of it.
 type Lookup struct {
@@ -85,10 +96,12 @@ type Item struct {
 	CAS   uint64 // where Lookup.WantCAS
 	Stale bool   // served past its freshness
 
-	Miss   MissReason
-	Lease  Lease // opened by this Get for the caller to queue; zero Serial: none
-	Leased bool  // a lease is open on this key, by this Get or an earlier one
-	NoRoom bool  // a lease was due but the table was full
+	Miss    MissReason
+	Lease   Lease   // opened by this Get for the caller to queue; zero Serial: none
+	Urgency Urgency // of Lease or Promote
+	Promote Lease   // opened by an earlier Get that was less urgent: to be moved up in the queue; zero Serial: none
+	Leased  bool    // a lease is open on this key, by this Get or an earlier one
+	NoRoom  bool    // a lease was due but the table was full
 
 	sh *shard
 	ds *dataShard

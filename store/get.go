@@ -8,7 +8,7 @@ func (s *Store) Get(q *Lookup, it *Item) bool {
 	sh.lock(q.Now)
 	slot, loc := sh.find(q.Hash, q.Key)
 	if slot == nil {
-		sh.lease(q, it)
+		sh.lease(q, it, ForMiss)
 		sh.mu.Unlock()
 		return false
 	}
@@ -16,9 +16,12 @@ func (s *Store) Get(q *Lookup, it *Item) bool {
 	r.decode(sh.raw(loc))
 	switch v := sh.judge(&r, loc, q.Hash, q.Route, q.Now); v {
 	case isFresh:
+		if r.route != 0 && sh.nearsEnd(&r, q) {
+			sh.lease(q, it, ForAhead)
+		}
 	case isStale:
 		it.Stale = true
-		sh.lease(q, it)
+		sh.lease(q, it, ForStale)
 	case isNegative:
 		it.Miss = Negative
 		sh.mu.Unlock()
@@ -28,7 +31,7 @@ func (s *Store) Get(q *Lookup, it *Item) bool {
 		if r.state&stateKind == stateNegative {
 			it.Miss = Absent
 		}
-		sh.lease(q, it)
+		sh.lease(q, it, ForMiss)
 		sh.mu.Unlock()
 		return false
 	default:
@@ -36,7 +39,7 @@ func (s *Store) Get(q *Lookup, it *Item) bool {
 		if v == isFlushed {
 			it.Miss = Flushed
 		}
-		sh.lease(q, it)
+		sh.lease(q, it, ForMiss)
 		var f freed
 		sh.expire(q.Hash, loc, &r, v, &f)
 		sh.mu.Unlock()
@@ -76,11 +79,20 @@ func (it *Item) Release() {
 }
 
 // lease opens a lease for a route's key and tells in it how that went.
-func (sh *shard) lease(q *Lookup, it *Item) {
-	if q.Route == 0 || sh.s.route(q.Route) == nil {
-		return
+func (sh *shard) lease(q *Lookup, it *Item, why Urgency) {
+	if q.Route != 0 && sh.s.route(q.Route) != nil {
+		sh.openLease(q.Hash, q.Route, q.Now, why, it)
 	}
-	it.Lease, it.Leased, it.NoRoom = sh.openLease(q.Hash, q.Route, q.Now)
+}
+
+// nearsEnd tells whether a fresh item that is being read is close enough to the end of its freshness to be loaded again, so
+// that it is never served stale. A client's item that was asked for in vain has its own window.
+func (sh *shard) nearsEnd(r *record, q *Lookup) bool {
+	rs := sh.s.route(r.route)
+	if rs == nil || rs.Ahead == 0 || r.state&stateAsked != 0 {
+		return false
+	}
+	return q.Now.Second()-r.filled+rs.Ahead >= rs.freshFor(q.Hash)
 }
 
 // expire removes a record that judge found over.

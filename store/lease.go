@@ -10,6 +10,7 @@ type leaseBucket struct {
 	settle   [8]int64 // leased while the key settled: until then its load is put stale
 	route    [8]RouteID
 	state    [8]uint8
+	urgency  [8]Urgency // of an open lease: the most urgent of those who asked
 }
 
 // States of a lease entry.
@@ -78,9 +79,9 @@ func (sh *shard) freeLease(e leaseEntry) {
 	sh.st.leases--
 }
 
-// openLease gives the caller the right to load h's key, unless somebody has it, the key was asked for just now, or the load
-// made while it settled stands until the settling ends. held tells that there is such an entry; noRoom that the table is full.
-func (sh *shard) openLease(h uint64, route RouteID, now Time) (l Lease, held, noRoom bool) {
+// openLease gives the caller, in it, the right to load h's key, unless somebody has it, the key was asked for just now, or
+// the load made while it settled stands until the settling ends. A lease that somebody less urgent has is moved up.
+func (sh *shard) openLease(h uint64, route RouteID, now Time, why Urgency, it *Item) {
 	settle := int64(0)
 	if int64(now) < sh.st.settleAll {
 		settle = sh.st.settleAll
@@ -90,21 +91,28 @@ func (sh *shard) openLease(h uint64, route RouteID, now Time) (l Lease, held, no
 		// What a flush or an invalidation has ended holds nobody back.
 		over := e.b.serial[e.i] <= sh.goneSerial(e.b.route[e.i])
 		switch {
-		case e.b.state[e.i] != leaseSettling && !over:
-			return Lease{}, true, false
-		case e.b.state[e.i] == leaseSettling && e.b.serial[e.i] != 0 && !over: // loaded once already
-			return Lease{}, true, false
+		case e.b.state[e.i] == leaseOpen && !over:
+			it.Leased = true
+			if why < e.b.urgency[e.i] {
+				e.b.urgency[e.i] = why
+				it.Promote, it.Urgency = Lease{Hash: h, Serial: e.b.serial[e.i]}, why
+			}
+			return
+		case e.b.state[e.i] == leaseAsked && !over, e.b.state[e.i] == leaseSettling && !over && e.b.serial[e.i] != 0:
+			it.Leased = true
+			return
 		case e.b.state[e.i] == leaseSettling:
 			settle = max(settle, e.b.deadline[e.i])
 		}
 	} else if e, ok = sh.takeLease(h, now); !ok {
 		sh.st.leasesFull++
-		return Lease{}, false, true
+		it.NoRoom = true
+		return
 	}
 	sh.st.serial++
-	e.b.state[e.i], e.b.serial[e.i] = leaseOpen, sh.st.serial
+	e.b.state[e.i], e.b.serial[e.i], e.b.urgency[e.i] = leaseOpen, sh.st.serial, why
 	e.b.deadline[e.i], e.b.settle[e.i], e.b.route[e.i] = 0, settle, route
-	return Lease{Hash: h, Serial: sh.st.serial}, true, false
+	it.Lease, it.Urgency, it.Leased = Lease{Hash: h, Serial: sh.st.serial}, why, true
 }
 
 // goneSerial returns the last serial that a flush or an invalidation of route has ended.

@@ -455,3 +455,30 @@ func TestJitterOnlyShortens(t *testing.T) {
 		t.Errorf("fresh for %d", f)
 	}
 }
+
+func TestRefreshAhead(t *testing.T) {
+	x := newTester(t, Options{Memory: 4 << 20})
+	r := testRoute
+	r.Ahead = 2
+	id := x.routes(r)[0]
+	x.put(x.lease(id, "k"), id, "k", "v")
+	x.c.advance(7999 * time.Millisecond)
+	x.noLease(id, "k")
+	x.c.advance(time.Millisecond)
+	a := x.get(id, "k")
+	if a.value != "v" || a.item.Stale || a.leased.Serial == 0 || a.item.Urgency != ForAhead {
+		t.Fatalf("near the end of freshness: %+v", a)
+	}
+	x.noLease(id, "k")
+	x.c.advance(2 * time.Second) // stale before the load came: more urgent, once
+	b := x.get(id, "k")
+	if b.item.Promote != a.leased || b.item.Urgency != ForStale || b.leased.Serial != 0 {
+		t.Fatalf("stale while queued ahead: %+v", b)
+	}
+	if c := x.get(id, "k"); c.item.Promote.Serial != 0 {
+		t.Fatalf("moved up twice: %+v", c)
+	}
+	checkStatus(t, "put", x.put(a.leased, id, "k", "w"), PutStored)
+	x.noLease(id, "k")
+	x.want(id, "k", "w")
+}
