@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -58,7 +59,7 @@ func startServer(t testing.TB, o Options) (*Server, string) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if err := s.Shutdown(ctx); err != nil && err != ErrStopped {
+		if err := s.Shutdown(ctx); err != nil && !errors.Is(err, ErrStopped) {
 			t.Errorf("shutdown: %v", err)
 		}
 	})

@@ -225,7 +225,7 @@ func TestShutdownFinishesWhatHasArrived(t *testing.T) {
 		if _, err := net.Dial("tcp", addr); err == nil {
 			t.Error("still accepts")
 		}
-		if err := s.Shutdown(ctx); err != ErrStopped {
+		if err := s.Shutdown(ctx); !errors.Is(err, ErrStopped) {
 			t.Errorf("second shutdown: %v", err)
 		}
 	})

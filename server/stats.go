@@ -215,7 +215,7 @@ func (r *registry) remove(c *connInfo) {
 	r.open.Add(-1)
 }
 
-// all returns the open connections, the oldest first.
+// all returns the open connections in no order.
 func (r *registry) all() []*connInfo {
 	r.mu.Lock()
 	defer r.mu.Unlock()

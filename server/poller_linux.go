@@ -1,0 +1,349 @@
+package server
+
+import (
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// poller is a worker's thread: the connections dealt to it and the epoll set that watches them.
+type poller struct {
+	w    *worker
+	s    *Server
+	ep   int
+	wake int // eventfd: inbox or stop has changed
+
+	mu    sync.Mutex // guards the next two
+	inbox []*conn
+	stop  stopLevel
+
+	conns    []*conn // by file descriptor
+	open     int
+	ready    []*conn // have complete commands left, and had their share of this wake-up
+	stalled  int     // connections that wait for their client to read
+	stopping bool
+	in       []byte // read buffer of all connections
+	out      []byte // reply buffer of all connections
+	ticked   time.Time
+}
+
+// conn is one connection. Only its poller's thread touches it once it is dealt out.
+type conn struct {
+	fd      int
+	session session
+	info    *connInfo
+	input   input
+	out     []byte // what the socket did not take, from off on
+	off     int
+	events  uint32    // what epoll watches for
+	since   time.Time // the socket took no output since
+	ready   bool      // in poller.ready
+	ending  bool      // to be closed once out is written
+}
+
+const (
+	turnFlushes = 16            // full output buffers written for one connection before the others have their turn
+	keepReplies = 4 << 20       // largest reply buffer that a poller keeps between wake-ups
+	tick        = time.Second   // distance of the looks at slow and idle connections
+	batchEvents = 256           // events taken at once
+	wakeMark    = int32(-1)     // stands for the eventfd in an epoll event
+	pauseEvents = unix.EPOLLOUT // while the client does not take its output it is not read from
+)
+
+// run is the thread: wait, serve everything that happened, hand over, wait.
+func (p *poller) run() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	events := make([]unix.EpollEvent, batchEvents)
+	for {
+		n, err := unix.EpollWait(p.ep, events, p.timeout())
+		if err != nil {
+			if err != unix.EINTR {
+				p.s.log.Error().Err(err).Int("worker", p.w.id).Msg("epoll_wait")
+			}
+			n = 0
+		}
+		p.w.begin()
+		for _, ev := range events[:n] {
+			if ev.Fd == wakeMark {
+				p.news()
+			} else if c := p.conns[ev.Fd]; c != nil {
+				p.event(c, ev.Events)
+			}
+		}
+		p.serveReady()
+		if (p.stalled > 0 || p.s.o.IdleTimeout > 0) && p.w.woke.Sub(p.ticked) >= p.tick() {
+			p.ticked = p.w.woke
+			p.lookAround()
+		}
+		if cap(p.out) > keepReplies {
+			p.out = make([]byte, 0, highWater)
+		}
+		p.w.end()
+		if p.stopping && p.open == 0 {
+			return
+		}
+	}
+}
+
+// timeout is how long to wait at most, in milliseconds.
+func (p *poller) timeout() int {
+	switch {
+	case len(p.ready) > 0:
+		return 0
+	case p.stalled > 0 || p.s.o.IdleTimeout > 0 && p.open > 0:
+		return int(p.tick() / time.Millisecond)
+	}
+	return -1
+}
+
+func (p *poller) tick() time.Duration {
+	d := min(tick, p.s.o.SlowTimeout)
+	if p.s.o.IdleTimeout > 0 {
+		d = min(d, p.s.o.IdleTimeout)
+	}
+	return max(d, time.Millisecond)
+}
+
+// news takes over new connections and the order to stop.
+func (p *poller) news() {
+	var count [8]byte
+	_, _ = unix.Read(p.wake, count[:])
+	p.mu.Lock()
+	dealt, stop := p.inbox, p.stop
+	p.inbox = nil
+	p.mu.Unlock()
+	for _, c := range dealt {
+		p.take(c)
+	}
+	if stop != serving {
+		p.finish(stop)
+	}
+}
+
+func (p *poller) take(c *conn) {
+	c.info.last.Store(p.w.now.Second())
+	for c.fd >= len(p.conns) {
+		p.conns = append(p.conns, make([]*conn, max(64, len(p.conns)))...)
+	}
+	p.conns[c.fd] = c
+	p.open++
+	c.events = unix.EPOLLIN
+	ev := unix.EpollEvent{Events: c.events, Fd: int32(c.fd)}
+	if err := unix.EpollCtl(p.ep, unix.EPOLL_CTL_ADD, c.fd, &ev); err != nil {
+		p.s.log.Error().Err(err).Msg("epoll_ctl")
+		p.close(c)
+	}
+}
+
+// finish gives every connection a last read and closes it once its output is written; at level closing it closes all.
+func (p *poller) finish(level stopLevel) {
+	first := !p.stopping
+	p.stopping = true
+	for _, c := range p.conns {
+		switch {
+		case c == nil:
+		case level == closing:
+			p.close(c)
+		case first && len(c.out) == 0 && !c.ready:
+			p.receive(c)
+			if p.conns[c.fd] == c && len(c.out) == 0 && !c.ready {
+				p.close(c)
+			}
+		}
+	}
+}
+
+// event serves a connection that epoll reported.
+func (p *poller) event(c *conn, events uint32) {
+	switch {
+	case len(c.out) > 0:
+		p.drain(c)
+	case c.ready: // its turn comes in serveReady
+	case events&^unix.EPOLLOUT != 0:
+		p.receive(c)
+	}
+}
+
+// receive reads once and runs what is complete.
+func (p *poller) receive(c *conn) {
+	space := p.in
+	if len(c.input.held) > 0 {
+		space = c.input.room(c.session.parser.Need)
+	}
+	n, err := unix.Read(c.fd, space)
+	switch {
+	case err == unix.EAGAIN || err == unix.EINTR:
+		return
+	case err != nil || n <= 0:
+		p.close(c)
+		return
+	}
+	p.w.n.BytesRead += uint64(n)
+	if now := p.w.now.Second(); c.info.last.Load() != now {
+		c.info.last.Store(now)
+	}
+	data := space[:n]
+	if len(c.input.held) > 0 {
+		c.input.held = c.input.held[:len(c.input.held)+n]
+		data = c.input.held
+	}
+	p.answer(c, data)
+}
+
+// answer runs the complete commands in data and writes their replies, up to the share of one turn.
+func (p *poller) answer(c *conn, data []byte) {
+	for flushes := 0; ; flushes++ {
+		used, out, did := c.session.run(p.w, data, p.out[:0])
+		p.out = out[:0]
+		data = data[used:]
+		if len(out) > 0 && !p.send(c, out) {
+			return
+		}
+		switch {
+		case len(c.out) > 0: // the client does not keep up
+			c.ending = did == ended
+			c.input.hold(data)
+			return
+		case did == ended:
+			p.close(c)
+			return
+		case did == starved:
+			c.input.hold(data)
+			if p.stopping {
+				p.close(c)
+				return
+			}
+			p.watch(c, unix.EPOLLIN)
+			return
+		case flushes >= turnFlushes:
+			c.input.hold(data)
+			c.ready = true
+			p.ready = append(p.ready, c)
+			p.w.n.ConnYields++
+			return
+		}
+	}
+}
+
+// send writes out. What the socket does not take is kept in c.out, and the connection is not read from until it is gone.
+// False means the connection is closed.
+func (p *poller) send(c *conn, out []byte) bool {
+	n, err := unix.Write(c.fd, out)
+	if err != nil {
+		if err != unix.EAGAIN && err != unix.EINTR {
+			p.close(c)
+			return false
+		}
+		n = 0
+	}
+	p.w.n.BytesWritten += uint64(n)
+	if c.session.counted {
+		c.session.counted = false
+		p.w.latency.record(time.Since(p.w.woke))
+	}
+	if n < len(out) {
+		c.out = append([]byte(nil), out[n:]...)
+		c.off = 0
+		c.since = p.w.woke
+		c.info.waiting.Store(true)
+		p.stalled++
+		p.w.n.SlowPauses++
+		p.watch(c, pauseEvents)
+	}
+	return true
+}
+
+// drain goes on writing c.out, and with the commands that waited for it.
+func (p *poller) drain(c *conn) {
+	n, err := unix.Write(c.fd, c.out[c.off:])
+	if err == unix.EAGAIN || err == unix.EINTR {
+		return
+	}
+	if err != nil {
+		p.close(c)
+		return
+	}
+	p.w.n.BytesWritten += uint64(n)
+	c.off += n
+	c.since = p.w.woke
+	if c.off < len(c.out) {
+		return
+	}
+	p.unstall(c)
+	if c.ending {
+		p.close(c)
+		return
+	}
+	p.answer(c, c.input.held)
+}
+
+func (p *poller) unstall(c *conn) {
+	c.out, c.off = nil, 0
+	c.info.waiting.Store(false)
+	p.stalled--
+}
+
+// serveReady gives the connections that had used up their share another one.
+func (p *poller) serveReady() {
+	n := len(p.ready)
+	for _, c := range p.ready[:n] {
+		c.ready = false
+		if p.conns[c.fd] == c {
+			p.answer(c, c.input.held)
+		}
+	}
+	rest := copy(p.ready, p.ready[n:])
+	clear(p.ready[rest:])
+	p.ready = p.ready[:rest]
+}
+
+// lookAround closes connections that take nothing of their output, and idle ones.
+func (p *poller) lookAround() {
+	idle := uint32(p.s.o.IdleTimeout / time.Second)
+	for _, c := range p.conns {
+		switch {
+		case c == nil:
+		case len(c.out) > 0:
+			if p.w.woke.Sub(c.since) >= p.s.o.SlowTimeout {
+				p.w.n.SlowDrops++
+				p.close(c)
+			}
+		case idle > 0 && !c.ready && p.w.now.Second()-c.info.last.Load() > idle:
+			p.w.n.IdleKicks++
+			p.close(c)
+		}
+	}
+}
+
+// watch changes what epoll reports of c.
+func (p *poller) watch(c *conn, events uint32) {
+	if c.events == events {
+		return
+	}
+	c.events = events
+	ev := unix.EpollEvent{Events: events, Fd: int32(c.fd)}
+	if err := unix.EpollCtl(p.ep, unix.EPOLL_CTL_MOD, c.fd, &ev); err != nil {
+		p.s.log.Error().Err(err).Msg("epoll_ctl")
+		p.close(c)
+	}
+}
+
+// close ends a connection; closing the descriptor takes it out of the epoll set. A second close does nothing.
+func (p *poller) close(c *conn) {
+	if p.conns[c.fd] != c {
+		return
+	}
+	if len(c.out) > 0 {
+		p.unstall(c)
+	}
+	p.conns[c.fd] = nil
+	p.open--
+	_ = unix.Close(c.fd)
+	p.s.conns.remove(c.info)
+	if p.s.chatty() {
+		p.s.log.Debug().Str("client", c.info.remote).Msg("connection closed")
+	}
+}
