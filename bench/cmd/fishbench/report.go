@@ -86,7 +86,7 @@ func (r *report) markdown() string {
 	}
 	if len(r.Series) > 0 {
 		b.WriteString("\nServer CPU in microseconds an operation; ratio is ours / the other, pair by pair. Low is good.\n")
-		b.WriteString("Disturbed: windows in which server or client waited for its CPU more than a tenth of the time; their latencies do not count.\n\n")
+		b.WriteString("Disturbed: windows in which server or client waited for its CPU more than a fifth of the time; their latencies do not count.\n\n")
 		b.WriteString("| load | ours | other | other's | ratio: min, median, max | 95 % of the median | ops/s ours | other's | p99 us ours | other's | p99.9 ours | other's | disturbed |\n")
 		b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 		for _, s := range r.Series {

@@ -38,7 +38,7 @@ func TestReport(t *testing.T) {
 	for _, cpu := range []float64{4, 5, 6} {
 		s.Rounds = append(s.Rounds, [2]figures{{CPU: cpu, Ops: 2000}, {CPU: 2 * cpu, Ops: 1000}})
 	}
-	s.Rounds[1][0].Waited = 0.2
+	s.Rounds[1][0].Waited = 0.3
 	s.summarize()
 	if s.Disturbed != 1 {
 		t.Errorf("got %d disturbed windows, want 1", s.Disturbed)
