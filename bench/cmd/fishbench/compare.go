@@ -153,8 +153,8 @@ type series struct {
 	Disturbed int `json:"disturbed_windows"`
 }
 
-// disturbed is the share of waiting (0.13 on a quiet machine, from waking up alone) from which a window's latencies say more about the machine's other work than about the
-// server. Its CPU per operation suffers less.
+// disturbed is the share of waiting from which a window's latencies say more about the machine's other work than about the
+// server; waking up alone makes 0.13 on a quiet machine. The server's CPU per operation suffers less.
 const disturbed = 0.2
 
 func (s *series) summarize() {
