@@ -3,7 +3,7 @@
 // replies to a buffer of its own. Every text a client can see stands in this package.
 //
 // text.go holds the classic text commands. The other two formats have their place prepared: a connection whose first
-// byte is 0x80 speaks the binary protocol (Parse), and mn, mg, ms, md, ma and me are the meta commands (parseLine).
+// byte is 0x80 speaks the binary protocol (Parse), and mn, mg, ms, md, ma and me are the meta commands (parseCommand).
 // Neither is there yet: the first closes, the second answers ERROR.
 package protocol
 

@@ -52,13 +52,13 @@ func (w *worker) getOne(key, out []byte) []byte {
 	for hit && cap(out)-len(out) < replySize(key, it) {
 		need := replySize(key, it)
 		it.Release()
-		w.lease(q, it, true)
+		w.lease(q, it)
 		out = grow(out, need)
 		hit = w.store.Get(q, it)
 	}
 	if !hit {
 		w.missed(q, it)
-		w.lease(q, it, false)
+		w.lease(q, it)
 		return out
 	}
 	if q.WantCAS {
@@ -68,7 +68,7 @@ func (w *worker) getOne(key, out []byte) []byte {
 	}
 	out = append(out, it.Value...)
 	it.Release()
-	w.lease(q, it, true)
+	w.lease(q, it)
 	if q.Touch {
 		w.n.CmdTouch++
 		w.n.TouchHits++
@@ -91,7 +91,7 @@ func (w *worker) makeRoom(key, out []byte) (_ []byte, opened bool) {
 		it.Release()
 	}
 	opened = it.Lease.Serial != 0
-	w.lease(q, it, hit)
+	w.lease(q, it)
 	if cap(out)-len(out) < need {
 		out = grow(out, need)
 	}
@@ -120,18 +120,14 @@ func (w *worker) missed(q *store.Lookup, it *store.Item) {
 }
 
 // lease hands the lease that a Get opened to the filler. Where that cannot be, the lease ends, so that the next GET may try.
-func (w *worker) lease(q *store.Lookup, it *store.Item, hit bool) {
+func (w *worker) lease(q *store.Lookup, it *store.Item) {
 	l := it.Lease
 	if l.Serial == 0 {
 		return
 	}
 	it.Lease = store.Lease{}
-	lane := filler.LaneMiss
-	if hit {
-		lane = filler.LaneStale
-	}
 	c := &w.routeCounts[q.Route]
-	if w.ring != nil && w.ring.Push(uint16(q.Route), lane, filler.Lease(l), q.Key) {
+	if w.ring != nil && w.ring.Push(uint16(q.Route), filler.Lane(it.Urgency), filler.Lease(l), q.Key) {
 		c.leased.Add(1)
 		return
 	}

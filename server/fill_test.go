@@ -227,6 +227,17 @@ func TestSetRoutesIsSeenByTheNextCommand(t *testing.T) {
 	})
 }
 
+// The store's reasons for a load are the filler's lanes.
+func TestUrgencyIsLane(t *testing.T) {
+	for urgency, lane := range map[store.Urgency]filler.Lane{
+		store.ForMiss: filler.LaneMiss, store.ForStale: filler.LaneStale, store.ForAhead: filler.LaneRefresh, store.ForWarm: filler.LaneWarm,
+	} {
+		if filler.Lane(urgency) != lane {
+			t.Errorf("urgency %d is lane %v, want %v", urgency, filler.Lane(urgency), lane)
+		}
+	}
+}
+
 func ExampleLatency_Quantile() {
 	var l Latency
 	l[latencyBucket(90*time.Microsecond)] = 100
