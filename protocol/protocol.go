@@ -37,6 +37,7 @@ const (
 	Stats
 	Shutdown
 	LogLevel
+	Admin // an operator's word: Request.Word
 	Quit
 )
 
@@ -59,7 +60,8 @@ type Request struct {
 	Keys  []byte // get family: the words of the line, for NextKey
 	Value []byte // storage: without the line end after it
 
-	Args  [3][]byte // stats, shutdown, log_level: the words after the command
+	Word  []byte    // Admin: the command
+	Args  [3][]byte // stats, shutdown, log_level, Admin: the words after the command
 	NArgs int       // how many there were; only the first three are in Args
 }
 

@@ -52,6 +52,8 @@ func (s *say) request(r *Request) {
 		fmt.Fprintf(s, "flush_all %d", r.Exptime)
 	case Verbosity:
 		fmt.Fprintf(s, "verbosity %d", r.Level)
+	case Admin:
+		fmt.Fprintf(s, "admin %q args %q", r.Word, r.Args[:min(r.NArgs, 3)])
 	case Version, Quit, Stats, Shutdown, LogLevel:
 		fmt.Fprintf(s, "%s args %q", names[r.Verb], r.Args[:min(r.NArgs, 3)])
 	}
@@ -159,6 +161,7 @@ var parseTests = []struct{ name, in, want string }{
 	{"plain words", "stats\r\nstats \r\nstats a b c d\r\nversion x\r\nversion noreply\r\nquit noreply\r\n",
 		`stats args []|stats args []|stats args ["a" "b" "c"]|version args ["x"]|version args ["noreply"]|quit args ["noreply"]`},
 	{"own words", "log_level debug\r\nlog_level\r\nshutdown\r\nshutdown graceful\r\nwatch\r\n", `log_level args ["debug"]|refused BF|shutdown args []|shutdown args ["graceful"]|refused WN`},
+	{"operator's words", "help\r\n routes unmatched\r\nroute a off noreply\nrouting\nqueue a b c d\n", `admin "help" args []|admin "routes" args ["unmatched"]|admin "route" args ["a" "off" "noreply"] noreply|refused E|admin "queue" args ["a" "b" "c"]`},
 	{"unknown", "GET a\r\nfoo\r\nfoo noreply\r\n get a\r\n quit\r\ngetx a\r\n", "refused E|refused E|refused E noreply|refused E|refused E|refused E"},
 	{"too short", "\r\n\na\nab\nabc\n", "refused BF|refused BF|refused BF|refused BF|refused E"},
 	{"web request", "get HTTP/1.1\nGET / HTTP/1.1\r\nget a\r\n", `get exptime 0 keys "HTTP/1.1"|hangup`},

@@ -439,6 +439,9 @@ func (p *Parser) parseAdmin(line []byte) Status {
 			return p.refuse(BadFormat)
 		}
 		return Ready
+	case "help", "routes", "route", "invalidate", "reload", "queue", "sources":
+		r.Verb, r.Word = Admin, p.word(line, 0)
+		return Ready
 	}
 	if p.nwords > 1 && bytes.HasPrefix(p.word(line, p.nwords-1), []byte("HTTP/")) {
 		return Hangup
