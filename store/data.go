@@ -13,13 +13,14 @@ import (
 //
 // A data record: handle 4, length 4, hash 4, payload. One over a quarter of a segment has a run of pages for itself.
 type dataShard struct {
-	mu  sync.Mutex
-	s   *Store
-	st  *dataState
-	idx *index
-	hs  []uint64 // by handle: see the handle word
-	no  uint32
-	_   [64]byte
+	mu   sync.Mutex
+	s    *Store
+	st   *dataState
+	idx  *index
+	hs   []uint64 // by handle: see the handle word
+	seen []seenBucket
+	no   uint32
+	_    [64]byte
 }
 
 type dataState struct {
@@ -32,6 +33,31 @@ type dataState struct {
 
 	count, bytes, live, refs int64 // data, their payload bytes, bytes of live records in segments, references
 	pages                    int64 // pages in runs
+}
+
+// seenBucket remembers the fingerprints of payloads that were met lately and are kept in their records, the oldest
+// forgotten first. A payload that is met again is kept as a datum from then on.
+type seenBucket struct {
+	print [seenWays]uint16
+	next  uint16
+	_     [3]uint16
+}
+
+// seenWays is how many fingerprints share a bucket: a stranger is taken for one of them once in 65,536/seenWays.
+const seenWays = 28
+
+// meet tells whether a payload with this digest was met before, and remembers it.
+func (ds *dataShard) meet(lo uint64) bool {
+	b := &ds.seen[lo>>32%uint64(len(ds.seen))]
+	print := max(uint16(lo>>48), 1)
+	for _, p := range b.print {
+		if p == print {
+			return true
+		}
+	}
+	b.print[b.next] = print
+	b.next = (b.next + 1) % seenWays
+	return false
 }
 
 // A handle word: references 24 bits | location 39 bits | in pages 1 bit. The location counts 4-byte units from the arena's
@@ -91,14 +117,12 @@ func (ds *dataShard) hashOf(n uint32) uint64 {
 	return uint64(binary.LittleEndian.Uint32(ds.head(ds.hs[n])[8:]))
 }
 
-// intern finds the datum with these bytes or makes it, adds one reference and returns its global handle; false without
-// memory. The caller holds ds.mu.
-func (ds *dataShard) intern(hash uint32, value []byte) (uint32, bool) {
+// find returns the local handle of the datum with these bytes, or noHandle, and how many others of that hash and length it
+// compared.
+func (ds *dataShard) find(hash uint32, value []byte) (n uint32, chain int) {
 	h := uint64(hash)
 	t := ds.idx.table(h)
 	g := (h >> groupShift) % tableGroups
-	chain := 0
-probe:
 	for range tableGroups {
 		gr := &t.g[g]
 		for m := matchByte(gr.ctrl, tagOf(h)); m != 0; m &= m - 1 {
@@ -108,14 +132,10 @@ probe:
 				continue
 			}
 			if bytes.Equal(raw[dataHead:dataHead+len(value)], value) {
-				if wordRefs(ds.hs[n]) < refMax {
-					ds.hs[n] += 1 << 40
-				}
-				ds.st.refs++
-				return ds.global(n), true
+				return n, chain
 			}
 			if chain++; chain == chainMax {
-				break probe
+				return noHandle, chain
 			}
 		}
 		if matchByte(gr.ctrl, 0) != 0 {
@@ -123,8 +143,25 @@ probe:
 		}
 		g = (g + 1) % tableGroups
 	}
-	n, ok := ds.newHandle()
-	if !ok {
+	return noHandle, chain
+}
+
+// keep decides where a payload longer than maxInline lives and returns the handle of its datum, with one reference added, or
+// noHandle where it is to stay in its record: met for the first time and not long. False: no memory. The caller holds ds.mu.
+func (ds *dataShard) keep(lo uint64, value []byte) (handle uint32, ok bool) {
+	hash := dataHash32(lo)
+	n, chain := ds.find(hash, value)
+	if n != noHandle {
+		if wordRefs(ds.hs[n]) < refMax {
+			ds.hs[n] += 1 << 40
+		}
+		ds.st.refs++
+		return ds.global(n), true
+	}
+	if len(value) <= ds.s.z.privateMax && !ds.meet(lo) {
+		return noHandle, true
+	}
+	if n, ok = ds.newHandle(); !ok {
 		return 0, false
 	}
 	off, inPages, ok := ds.room(dataHead + len(value))
@@ -141,7 +178,7 @@ probe:
 	ds.st.count++
 	ds.st.refs++
 	ds.st.bytes += int64(len(value))
-	if chain < chainMax && !ds.idx.insert(h, n) {
+	if chain < chainMax && !ds.idx.insert(uint64(hash), n) {
 		ds.decrement(n)
 		return 0, false
 	}

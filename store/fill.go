@@ -1,5 +1,7 @@
 package store
 
+import "bytes"
+
 // PutLease ends the lease l and, if it was alive, puts what the load brought, in one critical section: whatever set, delete
 // or flush came since the lease was opened has killed it, so an older value never lands on a newer one. f.Key and f.Value
 // are copied.
@@ -11,10 +13,13 @@ func (s *Store) PutLease(l Lease, f *Fill) PutStatus {
 	case !row:
 	case s.TooLargeFor(len(f.Key), len(f.Value)):
 		row, status = false, PutTooLarge
-	case !s.LeaseAlive(l): // spares the work; the check that counts is below
-		return PutKilled
-	case !s.intern(&d, f.Value):
-		row, status = false, PutNoRoom
+	default:
+		if st, done := s.putSame(l, f); done {
+			return st
+		}
+		if !s.intern(&d, f.Value) {
+			row, status = false, PutNoRoom
+		}
 	}
 	var out freed
 	sh := s.shardOf(l.Hash)
@@ -57,24 +62,6 @@ func (sh *shard) putLease(l Lease, f *Fill, d *draft, row bool, out *freed) PutS
 	sh.closeLease(e, f.Now, true)
 	if k.slot != nil {
 		r := &k.rec
-		same := r.route == f.Route && r.flags == d.flags && r.state&stateKind != stateNegative
-		if d.handle == noHandle {
-			same = same && r.meta&metaInline != 0 && string(r.value) == string(d.value)
-		} else {
-			same = same && r.meta&metaInline == 0 && r.handle == d.handle
-		}
-		// A record from before a route change is stale by its place in the log, so it cannot be made fresh where it stands.
-		same = same && sh.pos(k.loc) >= sh.st.routes[f.Route].stalePos
-		if same {
-			sh.count(r.route, r.state, 0, -1)
-			if r.state&stateKind == stateClient && r.offExpiry != 0 {
-				r.setExpiry(0)
-			}
-			r.setState(d.state | r.state&stateTouched)
-			r.setFilled(d.filled)
-			sh.count(r.route, r.state, 0, 1)
-			return PutSame
-		}
 		if r.route != 0 && r.state&stateTouched != 0 {
 			d.state |= stateTouched
 			d.expiry, d.hasExpiry = r.expiry, r.offExpiry != 0
@@ -89,6 +76,57 @@ func (sh *shard) putLease(l Lease, f *Fill, d *draft, row bool, out *freed) PutS
 		sh.st.total++
 	}
 	return PutStored
+}
+
+// putSame ends a fill that needs no payload kept: the lease is gone, or the item has this payload already. done false: go on;
+// as long as the lease lives, nobody can give the item this payload meanwhile.
+func (s *Store) putSame(l Lease, f *Fill) (st PutStatus, done bool) {
+	sh := s.shardOf(l.Hash)
+	sh.lock(f.Now)
+	defer sh.mu.Unlock()
+	e, ok := sh.ownLease(l, f.Now)
+	if !ok {
+		return PutKilled, true
+	}
+	k := sh.look(l.Hash, f.Key, f.Route, f.Now)
+	if k.slot == nil || k.is >= isExpired || sh.s.route(f.Route) == nil || e.b.route[e.i] != f.Route || !sh.same(&k, f) {
+		return 0, false
+	}
+	state := byte(stateFilled)
+	if e.b.settle[e.i] != 0 {
+		state |= stateStale
+	}
+	sh.closeLease(e, f.Now, true)
+	sh.refresh(&k, f, state)
+	return PutSame, true
+}
+
+// same tells whether a held record already is what the fill brings. One from before a route change is stale by its place in
+// the log, so it cannot be made fresh where it stands.
+func (sh *shard) same(k *held, f *Fill) bool {
+	r := &k.rec
+	if r.route != f.Route || r.flags != f.Flags || r.state&stateKind == stateNegative || sh.pos(k.loc) < sh.st.routes[f.Route].stalePos {
+		return false
+	}
+	if r.meta&metaInline != 0 {
+		return bytes.Equal(r.value, f.Value)
+	}
+	ds := sh.s.dataShardOfHandle(r.handle)
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	return bytes.Equal(ds.payload(ds.local(r.handle)), f.Value)
+}
+
+// refresh makes a record that holds the right payload a freshly filled one.
+func (sh *shard) refresh(k *held, f *Fill, state byte) {
+	r := &k.rec
+	sh.count(r.route, r.state, 0, -1)
+	if r.state&stateKind == stateClient && r.offExpiry != 0 {
+		r.setExpiry(0)
+	}
+	r.setState(state | r.state&stateTouched)
+	r.setFilled(f.Now.Second())
+	sh.count(r.route, r.state, 0, 1)
 }
 
 // negativeShare bounds what negative items may take, as a part of the memory limit.

@@ -118,8 +118,7 @@ func (sh *shard) rewrite(q *Lookup, slot *uint32, loc uint32, r *record) bool {
 		sh.setDeadline(r, q.Deadline)
 		return true
 	}
-	var buf [maxRecord]byte
-	d := draftOf(r, &buf)
+	d := draftOf(r)
 	if cas != 0 {
 		d.cas = cas
 	}

@@ -7,7 +7,7 @@ import "math/bits"
 //	header                         magic, layout, sizes, seed, routes
 //	segment metas                  one segMeta a segment
 //	key shards                     for each: shardState, index directory, lease buckets
-//	data shards                    for each: dataState, index directory, handle table
+//	data shards                    for each: dataState, filter of payloads seen, index directory, handle table
 //	segments                       the pool: key logs, data logs and index tables
 //	page area                      runs of pages for large values; twice the limit in address space, so that a run is found
 //
@@ -63,6 +63,8 @@ type sizes struct {
 	unitShift         int // a location counts units of 1<<unitShift bytes from the first segment
 	dirCap            int // entries of one index directory at most
 	leaseBuckets      int
+	privateMax        int // longest value that may stay in its record
+	seenBuckets       int
 	handleCap         int
 	reserve           int64
 	tableAlign        uint64
@@ -90,13 +92,15 @@ func derive(memory uint64, maxItem int) sizes {
 	z.shards = int(min(max(floorPow2(memory/(4<<20)), 1), 256))
 	z.shardBits = bits.Len(uint(z.shards)) - 1
 	perShard := memory / uint64(z.shards)
-	z.segment = min(max(floorPow2(perShard/64), 16<<10), 1<<20)
+	z.segment = min(max(floorPow2(perShard/64), 16<<10), 64<<10)
 	z.segShift = bits.Len64(z.segment) - 1
 	z.segments = int(memory / z.segment)
 	z.unitShift = max(2, bits.Len64(memory-1)-32)
 	z.tableAlign = uint64(4) << z.unitShift
 	z.dirCap = int(max(floorPow2(perShard/256)*2, 16))
 	z.leaseBuckets = int(min(max(floorPow2(perShard/64/sizeOf[leaseBucket]()), 8), 256))
+	z.privateMax = int(z.segment / 16)
+	z.seenBuckets = int(max(floorPow2(perShard/512/seenWays), 4))
 	z.handleCap = int(min(perShard/28, 1<<(32-z.shardBits)-1))
 	z.reserve = min(max(int64(memory/50), 2*int64(maxItem)), int64(memory/8))
 
@@ -104,14 +108,15 @@ func derive(memory uint64, maxItem int) sizes {
 	z.offShard = alignUp(z.offMeta+uint64(z.segments)*sizeOf[segMeta](), pageSize)
 	z.shardBlock = alignUp(alignUp(sizeOf[shardState](), 64)+uint64(z.leaseBuckets)*sizeOf[leaseBucket]()+uint64(z.dirCap)*4, pageSize)
 	z.offData = z.offShard + uint64(z.shards)*z.shardBlock
-	z.dataBlock = alignUp(alignUp(sizeOf[dataState](), 64)+uint64(z.dirCap)*4+uint64(z.handleCap)*8, pageSize)
+	z.dataBlock = alignUp(alignUp(sizeOf[dataState](), 64)+uint64(z.seenBuckets)*sizeOf[seenBucket]()+
+		uint64(z.dirCap)*4+uint64(z.handleCap)*8, pageSize)
 	z.offSegments = alignUp(z.offData+uint64(z.shards)*z.dataBlock, 2<<20)
 	z.offPages = alignUp(z.offSegments+uint64(z.segments)*z.segment, 2<<20)
 	z.pages = int(2 * memory / pageSize)
 	z.total = z.offPages + uint64(z.pages)*pageSize
 
-	// Directories and handle tables are charged as they grow. Lease tables count whole, from the start.
+	// Directories and handle tables are charged as they grow. Lease tables and filters count whole, from the start.
 	perKeyShard := sizeOf[shardState]() + uint64(z.leaseBuckets)*sizeOf[leaseBucket]()
-	z.fixed = int64(z.offShard + uint64(z.shards)*(perKeyShard+sizeOf[dataState]()) + uint64(z.pages)/8)
+	z.fixed = int64(z.offShard + uint64(z.shards)*(perKeyShard+sizeOf[dataState]()+uint64(z.seenBuckets)*sizeOf[seenBucket]()) + uint64(z.pages)/8)
 	return z
 }

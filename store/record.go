@@ -14,7 +14,7 @@ import (
 //	expiry         4   if metaExpiry: second from which the item is gone; 0 never
 //	flags          4   if metaFlags: client flags other than 0
 //	CAS            8   if metaCAS: a client has seen one
-//	value          4   handle of the datum, or, if metaInline, length 1 and bytes
+//	value          4   handle of the datum, or, if metaInline, its length (1 to 3, see putLen) and bytes
 //	key            1 to 250
 //
 // Its place in the log is its birth: there is no time stamp and no link.
@@ -39,11 +39,48 @@ const (
 	stateAsked    = 16 // a client item: the last load, at "filled at", found nothing to put
 )
 
-// maxInline is the longest value kept in the key record: up to about here sharing costs more than the copy.
+// maxInline is the longest value that is never shared: up to about here sharing costs more than the copy. Longer ones stay
+// in their record as well until their bytes are met a second time.
 const maxInline = 32
 
-// maxRecord bounds a record's length.
-const maxRecord = 2 + 7 + 4 + 4 + 8 + 1 + maxInline + 250
+// maxHead bounds what a record is beside its value.
+const maxHead = 2 + 7 + 4 + 4 + 8 + 3 + 250
+
+// A value's length is 7 bits in a byte, 14 bits in two or 22 bits in three, the high bits first behind the prefixes 0, 10
+// and 11.
+func lenSize(n int) int {
+	switch {
+	case n < 1<<7:
+		return 1
+	case n < 1<<14:
+		return 2
+	}
+	return 3
+}
+
+func putLen(raw []byte, n int) int {
+	switch {
+	case n < 1<<7:
+		raw[0] = byte(n)
+		return 1
+	case n < 1<<14:
+		raw[0], raw[1] = 0x80|byte(n>>8), byte(n)
+		return 2
+	}
+	raw[0], raw[1], raw[2] = 0xc0|byte(n>>16), byte(n>>8), byte(n)
+	return 3
+}
+
+func getLen(raw []byte) (n, size int) {
+	switch c := int(raw[0]); {
+	case c < 0x80:
+		return c, 1
+	case c < 0xc0:
+		return c&0x3f<<8 | int(raw[1]), 2
+	default:
+		return c&0x3f<<16 | int(raw[1])<<8 | int(raw[2]), 3
+	}
+}
 
 // record is a decoded view; raw aliases the arena from the record's first byte on.
 type record struct {
@@ -90,9 +127,10 @@ func (r *record) decode(raw []byte) {
 		p += 8
 	}
 	if meta&metaInline != 0 {
-		n := int(raw[p])
-		r.value = raw[p+1 : p+1+n : p+1+n]
-		p += 1 + n
+		n, size := getLen(raw[p:])
+		p += size
+		r.value = raw[p : p+n : p+n]
+		p += n
 	} else {
 		r.handle = binary.LittleEndian.Uint32(raw[p:])
 		p += 4
@@ -118,7 +156,8 @@ func recordKey(raw []byte) (key []byte, size int) {
 		p += 8
 	}
 	if meta&metaInline != 0 {
-		p += 1 + int(raw[p])
+		n, size := getLen(raw[p:])
+		p += size + n
 	} else {
 		p += 4
 	}
@@ -158,7 +197,7 @@ func (d *draft) size() int {
 		n += 8
 	}
 	if d.handle == noHandle {
-		return n + 1 + len(d.value)
+		return n + lenSize(len(d.value)) + len(d.value)
 	}
 	return n + 4
 }
@@ -191,9 +230,8 @@ func (d *draft) put(raw []byte) {
 	}
 	if d.handle == noHandle {
 		meta |= metaInline
-		raw[p] = byte(len(d.value))
-		copy(raw[p+1:], d.value)
-		p += 1 + len(d.value)
+		p += putLen(raw[p:], len(d.value))
+		p += copy(raw[p:], d.value)
 	} else {
 		binary.LittleEndian.PutUint32(raw[p:], d.handle)
 		p += 4
@@ -205,16 +243,14 @@ func (d *draft) put(raw []byte) {
 	raw[0], raw[1] = byte(len(d.key)), meta
 }
 
-// draftOf copies r into a draft. Key and inline value go to buf, because r may lie in memory that is about to be freed.
-func draftOf(r *record, buf *[maxRecord]byte) draft {
-	n := copy(buf[:], r.key)
+// draftOf makes a draft like r. Its key and value alias r's memory, which stays until link has put the draft and drops r.
+func draftOf(r *record) draft {
 	d := draft{
-		key: buf[:n:n], handle: r.handle, flags: r.flags, cas: r.cas, expiry: r.expiry, hasExpiry: r.meta&metaExpiry != 0,
-		route: r.route, filled: r.filled, state: r.state, fetched: r.meta&metaFetched != 0,
+		key: r.key, value: r.value, handle: r.handle, flags: r.flags, cas: r.cas, expiry: r.expiry,
+		hasExpiry: r.meta&metaExpiry != 0, route: r.route, filled: r.filled, state: r.state, fetched: r.meta&metaFetched != 0,
 	}
 	if r.meta&metaInline != 0 {
-		m := copy(buf[n:], r.value)
-		d.value, d.handle = buf[n:n+m:n+m], noHandle
+		d.handle = noHandle
 	}
 	return d
 }

@@ -124,6 +124,8 @@ func (s *Store) openData(i int) bool {
 	ds.st = at[dataState](s.a, off)
 	ds.st.head, ds.st.tail, ds.st.moveSeg = noSegment, noSegment, noSegment
 	off += alignUp(sizeOf[dataState](), 64)
+	ds.seen = sliceAt[seenBucket](s.a, off, s.z.seenBuckets)
+	off += uint64(s.z.seenBuckets) * sizeOf[seenBucket]()
 	dir := sliceAt[uint32](s.a, off, s.z.dirCap)
 	off += uint64(s.z.dirCap) * 4
 	ds.hs = sliceAt[uint64](s.a, off, s.z.handleCap)

@@ -1,6 +1,9 @@
 package store
 
-import "strconv"
+import (
+	"bytes"
+	"strconv"
+)
 
 // held is a key as a command finds it under its shard's lock.
 type held struct {
@@ -126,12 +129,11 @@ func (sh *shard) store(w *Write, k *held, d *draft, interned bool, f *freed) Sta
 	return Stored
 }
 
-// intern gives d its value: inline, or a reference to a datum. It makes room first where there is little; false when there
-// is none.
+// intern gives d its value: in the record, or a reference to a datum. It makes room first where there is little; false when
+// there is none.
 func (s *Store) intern(d *draft, value []byte) bool {
-	d.handle = noHandle
+	d.handle, d.value = noHandle, value
 	if len(value) <= maxInline {
-		d.value = value
 		s.makeRoom(0)
 		return true
 	}
@@ -140,20 +142,25 @@ func (s *Store) intern(d *draft, value []byte) bool {
 		need = int64(pagesFor(dataHead+len(value))) * pageSize
 	}
 	hi, lo := s.opt.Digest(value)
-	ds := s.dataShardOf(hi)
 	s.makeRoom(need)
-	for {
-		ds.mu.Lock()
-		h, ok := ds.intern(dataHash32(lo), value)
-		ds.mu.Unlock()
-		if ok {
-			d.handle = h
-			return true
-		}
+	for !s.keep(d, hi, lo) {
 		if !s.makeRoom(need + 2*int64(s.z.segment)) {
 			return false
 		}
 	}
+	return true
+}
+
+// keep turns d's value into a reference where it is to be a datum. False: no memory.
+func (s *Store) keep(d *draft, hi, lo uint64) bool {
+	ds := s.dataShardOf(hi)
+	ds.mu.Lock()
+	h, ok := ds.keep(lo, d.value)
+	ds.mu.Unlock()
+	if ok && h != noHandle {
+		d.value, d.handle = nil, h
+	}
+	return ok
 }
 
 // Oversized is a storage command whose value was over MaxItem and was swallowed: a set removes what the key held.
@@ -231,8 +238,7 @@ func (s *Store) tryConcat(w *Write, buf []byte) (st Status, cas uint64, need int
 	case cap(buf) < n:
 		return Stored, 0, n
 	}
-	var old2 [maxRecord]byte
-	d := draftOf(&k.rec, &old2)
+	d := draftOf(&k.rec)
 	sh.claim(&d, w.Route, w.Now)
 	d.value, d.handle = buf, noHandle
 	d.cas = 0
@@ -240,16 +246,9 @@ func (s *Store) tryConcat(w *Write, buf []byte) (st Status, cas uint64, need int
 		d.cas = sh.newCAS()
 	}
 	if n > maxInline {
-		d.value = nil
-		hi, lo := s.opt.Digest(buf)
-		nds := s.dataShardOf(hi)
-		nds.mu.Lock()
-		h, ok := nds.intern(dataHash32(lo), buf)
-		nds.mu.Unlock()
-		if !ok {
+		if hi, lo := s.opt.Digest(buf); !s.keep(&d, hi, lo) {
 			return NoMemory, 0, n
 		}
-		d.handle = h
 	}
 	if !sh.reserve(d.size()) || !sh.link(w.Hash, k.slot, k.loc, &k.rec, &d, &f) {
 		if d.handle != noHandle {
@@ -344,7 +343,7 @@ func (s *Store) tryDelta(d *Delta) (uint64, Status) {
 	if k.rec.meta&metaInline == 0 {
 		ds := s.dataShardOfHandle(k.rec.handle)
 		ds.mu.Lock()
-		value = append([]byte(nil), ds.payload(ds.local(k.rec.handle))...)
+		value = bytes.Clone(ds.payload(ds.local(k.rec.handle)))
 		ds.mu.Unlock()
 	}
 	n, ok := parseNumber(value)
@@ -367,27 +366,18 @@ func (s *Store) tryDelta(d *Delta) (uint64, Status) {
 		}
 		return n, Stored
 	}
-	var buf [maxRecord]byte
-	nd := draftOf(&k.rec, &buf)
+	nd := draftOf(&k.rec)
 	nd.cas = 0
 	sh.claim(&nd, d.Route, d.Now)
-	if inline {
-		var wide [maxInline]byte
-		nd.value = wide[:max(len(text), len(value))]
-		pad(nd.value, text)
-	} else {
-		pad(value, text)
-		hi, lo := s.opt.Digest(value)
-		ds := s.dataShardOf(hi)
-		ds.mu.Lock()
-		nd.handle, ok = ds.intern(dataHash32(lo), value)
-		ds.mu.Unlock()
-		if !ok {
+	nd.value, nd.handle = make([]byte, max(len(text), len(value))), noHandle
+	pad(nd.value, text)
+	if len(nd.value) > maxInline {
+		if hi, lo := s.opt.Digest(nd.value); !s.keep(&nd, hi, lo) {
 			return 0, NoMemory
 		}
 	}
 	if !sh.reserve(nd.size()) || !sh.link(d.Hash, k.slot, k.loc, &k.rec, &nd, &f) {
-		if !inline {
+		if nd.handle != noHandle {
 			f.add(nd.handle)
 		}
 		return 0, NoMemory
