@@ -26,6 +26,7 @@ const (
 	NoMemoryStore
 	NoMemoryDelta
 	FlushNotAllowed
+	DropNotAllowed
 	ShutdownNotEnabled
 	ShutdownMode
 	WatchNotAllowed
@@ -57,6 +58,7 @@ var replies = [...]string{
 	NoMemoryStore:      "SERVER_ERROR out of memory storing object\r\n",
 	NoMemoryDelta:      "SERVER_ERROR out of memory\r\n",
 	FlushNotAllowed:    "CLIENT_ERROR flush_all not allowed\r\n",
+	DropNotAllowed:     "CLIENT_ERROR invalidate not allowed\r\n",
 	ShutdownNotEnabled: "SERVER_ERROR: shutdown not enabled\r\n",
 	ShutdownMode:       "CLIENT_ERROR invalid shutdown mode\r\n",
 	WatchNotAllowed:    "CLIENT_ERROR watch commands not allowed\r\n",
@@ -118,9 +120,13 @@ func AppendVersion(dst []byte, version string) []byte {
 
 // AppendClientError appends an error of our own wording; a line end in why becomes a blank.
 func AppendClientError(dst []byte, why string) []byte {
-	dst = append(dst, "CLIENT_ERROR "...)
-	for i := range len(why) {
-		c := why[i]
+	return AppendText(append(dst, "CLIENT_ERROR "...), why)
+}
+
+// AppendText appends a line of an answer to an operator's word; a line end in text becomes a blank.
+func AppendText(dst []byte, text string) []byte {
+	for i := range len(text) {
+		c := text[i]
 		if c == '\r' || c == '\n' {
 			c = ' '
 		}

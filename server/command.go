@@ -1,8 +1,6 @@
 package server
 
 import (
-	"strconv"
-
 	"swordfish/filler"
 	"swordfish/protocol"
 	"swordfish/store"
@@ -117,6 +115,9 @@ func (w *worker) missed(q *store.Lookup, it *store.Item) {
 	case store.Flushed:
 		w.n.GetFlushed++
 	}
+	if q.Route == 0 && w.routes != nil {
+		w.unmatched.count(w.seed, q.Key)
+	}
 }
 
 // lease hands the lease that a Get opened to the filler. Where that cannot be, the lease ends, so that the next GET may try.
@@ -200,6 +201,8 @@ func (w *worker) command(r *protocol.Request, out []byte) []byte {
 	case protocol.Stats:
 		w.publish()
 		return w.srv.appendStats(out, r)
+	case protocol.Admin:
+		return w.srv.admin(r, out)
 	}
 	return protocol.AppendReply(out, protocol.Error)
 }
@@ -313,7 +316,7 @@ func (w *worker) setLogLevel(level string, out []byte) []byte {
 	if err := set(level); err != nil {
 		return protocol.AppendClientError(out, err.Error())
 	}
-	w.srv.o.Logger.Info().Str("level", strconv.Quote(level)).Msg("log level changed by a client")
+	w.srv.o.Logger.Info().Str("log_level", level).Msg("log level changed by a client")
 	return protocol.AppendReply(out, protocol.OK)
 }
 

@@ -122,6 +122,8 @@ func (c *client) run(data []byte) {
 			c.input.hold(data)
 			c.maxHeld = max(c.maxHeld, cap(c.input.held))
 			return
+		case parked:
+			c.out = c.session.errand(c.out)
 		}
 		if used == 0 && len(out) == 0 {
 			c.t.Fatal("the session makes no progress")

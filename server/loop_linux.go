@@ -189,6 +189,9 @@ func (l *epollLoop) shutdown(ctx context.Context) error {
 		l.tell(closing)
 		<-done
 	}
+	for _, p := range l.pollers {
+		p.errands.Wait()
+	}
 	l.closeFiles()
 	return err
 }

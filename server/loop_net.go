@@ -196,6 +196,11 @@ func (c *netConn) answer(data []byte) bool {
 			c.out = nil
 		}
 		switch did {
+		case parked:
+			c.out = c.session.errand(c.out[:0])
+			if len(c.out) > 0 && !c.send() {
+				return false
+			}
 		case ended:
 			return false
 		case starved:

@@ -15,9 +15,11 @@ type poller struct {
 	ep   int
 	wake int // eventfd: inbox or stop has changed
 
-	mu    sync.Mutex // guards the next two
-	inbox []*conn
-	stop  stopLevel
+	mu      sync.Mutex // guards the next three
+	inbox   []*conn
+	done    []doneErrand
+	stop    stopLevel
+	errands sync.WaitGroup
 
 	conns    []*conn // by file descriptor
 	open     int
@@ -41,6 +43,13 @@ type conn struct {
 	since   time.Time // the socket took no output since
 	ready   bool      // in poller.ready
 	ending  bool      // to be closed once out is written
+	parked  bool      // an errand is under way; nothing is read or run until it is done
+}
+
+// doneErrand is what an errand answered.
+type doneErrand struct {
+	c     *conn
+	reply []byte
 }
 
 const (
@@ -112,11 +121,14 @@ func (p *poller) news() {
 	var count [8]byte
 	_, _ = unix.Read(p.wake, count[:])
 	p.mu.Lock()
-	dealt, stop := p.inbox, p.stop
-	p.inbox = nil
+	dealt, done, stop := p.inbox, p.done, p.stop
+	p.inbox, p.done = nil, nil
 	p.mu.Unlock()
 	for _, c := range dealt {
 		p.take(c)
+	}
+	for _, d := range done {
+		p.unpark(d.c, d.reply)
 	}
 	if stop != serving {
 		p.finish(stop)
@@ -147,9 +159,9 @@ func (p *poller) finish(level stopLevel) {
 		case c == nil:
 		case level == closing:
 			p.close(c)
-		case first && len(c.out) == 0 && !c.ready:
+		case first && len(c.out) == 0 && !c.ready && !c.parked:
 			p.receive(c)
-			if p.conns[c.fd] == c && len(c.out) == 0 && !c.ready {
+			if p.conns[c.fd] == c && len(c.out) == 0 && !c.ready && !c.parked {
 				p.close(c)
 			}
 		}
@@ -161,6 +173,8 @@ func (p *poller) event(c *conn, events uint32) {
 	switch {
 	case len(c.out) > 0:
 		p.drain(c)
+	case c.parked: // nothing is watched for, so it has ended
+		p.close(c)
 	case c.ready: // its turn comes in serveReady
 	case events&^unix.EPOLLOUT != 0:
 		p.receive(c)
@@ -203,6 +217,10 @@ func (p *poller) answer(c *conn, data []byte) {
 			return
 		}
 		switch {
+		case did == parked:
+			c.input.hold(data)
+			p.park(c)
+			return
 		case len(c.out) > 0: // the client does not keep up
 			c.ending = did == ended
 			c.input.hold(data)
@@ -273,11 +291,46 @@ func (p *poller) drain(c *conn) {
 		return
 	}
 	p.unstall(c)
-	if c.ending {
+	switch {
+	case c.ending:
 		p.close(c)
+	case c.parked:
+		p.watch(c, 0)
+	default:
+		p.answer(c, c.input.held)
+	}
+}
+
+// park does the errand that c's session left, off this thread.
+func (p *poller) park(c *conn) {
+	errand := c.session.errand
+	c.session.errand = nil
+	c.parked = true
+	if len(c.out) == 0 {
+		p.watch(c, 0)
+	}
+	p.errands.Go(func() {
+		reply := errand(nil)
+		p.mu.Lock()
+		p.done = append(p.done, doneErrand{c, reply})
+		p.mu.Unlock()
+		signal(p.wake)
+	})
+}
+
+// unpark sends what an errand answered and goes on with the commands that waited for it.
+func (p *poller) unpark(c *conn, reply []byte) {
+	if p.conns[c.fd] != c { // closed meanwhile
 		return
 	}
-	p.answer(c, c.input.held)
+	c.parked = false
+	switch {
+	case len(c.out) > 0:
+		c.out = append(c.out, reply...)
+	case len(reply) > 0 && !p.send(c, reply) || len(c.out) > 0:
+	default:
+		p.answer(c, c.input.held)
+	}
 }
 
 func (p *poller) unstall(c *conn) {
@@ -311,7 +364,7 @@ func (p *poller) lookAround() {
 				p.w.n.SlowDrops++
 				p.close(c)
 			}
-		case idle > 0 && !c.ready && p.w.now.Second()-c.info.last.Load() > idle:
+		case idle > 0 && !c.ready && !c.parked && p.w.now.Second()-c.info.last.Load() > idle:
 			p.w.n.IdleKicks++
 			p.close(c)
 		}

@@ -52,6 +52,7 @@ type Options struct {
 	SetLogLevel func(string) error  // log_level LEVEL; nil: refused
 	SetVerbose  func(level int)     // told of verbosity LEVEL; must not block
 	OnShutdown  func(graceful bool) // shutdown; nil: refused. Must not block
+	Operator    Operator
 }
 
 // Setting is one line of `stats settings`.

@@ -14,6 +14,9 @@ const (
 type session struct {
 	parser  protocol.Parser
 	counted bool // a get was answered since the driver last looked
+
+	// errand is set while run says parked. The driver calls it off the worker, once, and sends what it appends.
+	errand func(out []byte) []byte
 }
 
 func newSession(w *worker) session {
@@ -27,6 +30,7 @@ const (
 	starved progress = iota // every complete command has run
 	full                    // enough output: write it, then run again with the same input
 	ended                   // write the output, then close
+	parked                  // write the output, do the errand, write what it answers, then run again
 )
 
 // run executes the complete commands in in, appends their replies to out and returns how much of in is used up. The bytes
@@ -61,6 +65,11 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 				return n, out, ended
 			}
 		default:
+			if r.Verb == protocol.Admin {
+				if ss.errand = w.srv.errand(r); ss.errand != nil {
+					return n, out, parked
+				}
+			}
 			before := len(out)
 			out = w.command(r, out)
 			if r.NoReply {

@@ -33,6 +33,7 @@ type worker struct {
 	writing store.Write
 	delta   store.Delta
 
+	unmatched   shapes
 	n           Counters // this worker's, ahead of published
 	routeCounts [store.MaxRoutes + 1]routeCounter
 	latency     latency
