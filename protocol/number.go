@@ -37,7 +37,7 @@ func strictUint32(word []byte) (uint32, bool) {
 }
 
 // strictInt32 reads an optional minus and digits, 11 bytes at most. A lone minus is 0.
-func strictInt32(word []byte) (int32, bool) {
+func strictInt32(word []byte) (int64, bool) {
 	if len(word) > 11 {
 		return 0, false
 	}
@@ -50,9 +50,9 @@ func strictInt32(word []byte) (int32, bool) {
 	case !ok:
 		return 0, false
 	case negative:
-		return int32(-int64(v)), v <= -math.MinInt32
+		return -int64(v), v <= -math.MinInt32
 	default:
-		return int32(v), v <= math.MaxInt32
+		return int64(v), v <= math.MaxInt32
 	}
 }
 
@@ -92,12 +92,12 @@ func looseFlags(b []byte) (uint32, bool) {
 }
 
 // looseExptime reads the exptime of a storage command; more than 32 bits are cut off, so that 2^31 is far in the past.
-func looseExptime(b []byte) (int32, bool) {
+func looseExptime(b []byte) (int64, bool) {
 	v, negative, ok := looseNumber(b)
 	if negative {
-		return int32(-int64(v)), ok && v <= 1<<63
+		return int64(int32(-int64(v))), ok && v <= 1<<63
 	}
-	return int32(v), ok && v <= math.MaxInt64
+	return int64(int32(v)), ok && v <= math.MaxInt64
 }
 
 // isSpace is C's isspace in the "C" locale.

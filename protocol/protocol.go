@@ -2,14 +2,21 @@
 // knows no socket, no clock and no store; whoever holds those drives a Parser with what has arrived and appends the
 // replies to a buffer of its own. Every text a client can see stands in this package.
 //
-// text.go holds the classic text commands. The other two formats have their place prepared: a connection whose first
-// byte is 0x80 speaks the binary protocol (Parse), and mn, mg, ms, md, ma and me are the meta commands (parseCommand).
-// Neither is there yet: the first closes, the second answers ERROR.
+// text.go holds the classic text commands, binary.go the binary protocol, which a connection speaks whose first byte is
+// 0x80.
 package protocol
 
 const (
 	MaxKey  = 250  // bytes in a key
 	MaxLine = 2048 // bytes in a command line without its newline; only the lists of keys of get, gets, gat and gats may go on
+)
+
+// Form is which of the formats a request came in. It is answered in the same.
+type Form uint8
+
+const (
+	Classic Form = iota
+	Binary
 )
 
 // Verb is what a Request asks for.
@@ -38,25 +45,34 @@ const (
 	Shutdown
 	LogLevel
 	Admin // an operator's word: Request.Word
+	Noop  // binary
 	Quit
 )
 
 // Request is one command. Its slices alias the buffer given to Parse and die with the next call of Parse or the next
 // change of that buffer. Only the fields named for its Verb mean anything.
 type Request struct {
+	Form     Form
 	Verb     Verb
-	NoReply  bool // the client wants no answer, not even an error
-	More     bool // get family: the list of keys goes on, the next Parse brings the rest; no END yet
-	TooLarge bool // storage: the announced value was refused by Parser.TooLarge and is being swallowed; Value is nil
-	Reply    Reply
+	NoReply  bool  // the client wants no answer, not even an error
+	More     bool  // get family: the list of keys goes on, the next Parse brings the rest; no END yet
+	TooLarge bool  // storage: the announced value was refused by Parser.TooLarge and is being swallowed; Value is nil
+	Reply    Reply // Refused, not binary
+
+	Quiet  bool   // binary: no answer where all went well; a get that found nothing is not answered either
+	Opcode byte   // binary
+	Opaque uint32 // binary: given back with the answer
+	Code   Code   // Refused, binary
 
 	Flags   uint32
-	Exptime int32  // storage, touch, gat, flush_all: seconds as the client wrote them
+	Exptime int64  // storage, touch, gat, flush_all, and incr and decr that Vivify: seconds as the client wrote them
 	Level   uint32 // verbosity
-	Unique  uint64 // cas: what the client compares with
+	Unique  uint64 // cas and all of binary: what the client compares with; in binary 0 is nothing
 	Delta   uint64 // incr, decr
+	Initial uint64 // with Vivify
+	Vivify  bool   // incr, decr: an absent key becomes Initial
 
-	Key   []byte // all commands with exactly one key
+	Key   []byte // all commands with exactly one key; binary stats: the group
 	Keys  []byte // get family: the words of the line, for NextKey
 	Value []byte // storage: without the line end after it
 
@@ -93,6 +109,8 @@ type Parser struct {
 	swallow int64
 	where   where
 	begun   bool
+	binary  bool
+	ended   bool // nothing that follows is read
 	key     bool // in keys: at least one key was seen
 	tail    int  // bytes consumed behind Request.Keys
 	words   [maxWords]span
@@ -108,12 +126,12 @@ const (
 	atSkip              // inside a line to be thrown away
 )
 
-// binaryMagic opens a binary request, and a binary connection.
-const binaryMagic = 0x80
-
 // Parse looks for the next command in buf, the unconsumed bytes of the connection. n bytes of buf are used up, whatever
 // the status; with Ready they may not be changed before the request has been run.
 func (p *Parser) Parse(buf []byte) (n int, st Status) {
+	if p.ended {
+		return 0, Hangup
+	}
 	if p.swallow > 0 {
 		n = int(min(p.swallow, int64(len(buf))))
 		p.swallow -= int64(n)
@@ -130,14 +148,17 @@ func (p *Parser) Parse(buf []byte) (n int, st Status) {
 	}
 	if !p.begun {
 		p.begun = true
-		if buf[0] == binaryMagic {
-			return n, Hangup
+		if p.binary = buf[0] == binaryRequest; p.binary {
+			p.Request.Form = Binary
 		}
 	}
 	var m int
-	if p.where == atKeys {
+	switch {
+	case p.binary:
+		m, st = p.parseBinary(buf[n:])
+	case p.where == atKeys:
 		m, st = p.parseKeys(buf[n:])
-	} else {
+	default:
 		m, st = p.parseCommand(buf[n:])
 	}
 	return n + m, st

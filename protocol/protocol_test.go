@@ -19,10 +19,14 @@ type say struct {
 }
 
 func (s *say) request(r *Request) {
+	if r.Form == Binary {
+		s.binary(r)
+		return
+	}
 	switch r.Verb {
 	case Get, Gets, Gat, Gats:
 		if !s.inKeys {
-			fmt.Fprintf(s, "%s exptime %d keys", names[r.Verb], map[bool]int32{true: r.Exptime}[r.Verb >= Gat])
+			fmt.Fprintf(s, "%s exptime %d keys", names[r.Verb], map[bool]int64{true: r.Exptime}[r.Verb >= Gat])
 		}
 		for key, left := NextKey(r.Keys); len(key) > 0; key, left = NextKey(left) {
 			fmt.Fprintf(s, " %q", key)
@@ -165,7 +169,7 @@ var parseTests = []struct{ name, in, want string }{
 	{"unknown", "GET a\r\nfoo\r\nfoo noreply\r\n get a\r\n quit\r\ngetx a\r\n", "refused E|refused E|refused E noreply|refused E|refused E|refused E"},
 	{"too short", "\r\n\na\nab\nabc\n", "refused BF|refused BF|refused BF|refused BF|refused E"},
 	{"web request", "get HTTP/1.1\nGET / HTTP/1.1\r\nget a\r\n", `get exptime 0 keys "HTTP/1.1"|hangup`},
-	{"binary", "\x80\x00\x00", "hangup"},
+	{"binary, no whole header", "\x80\x00\x00", ""},
 	{"binary byte later", "get a\r\n\x80\x00\x00\n", `get exptime 0 keys "a"|refused E`},
 	{"longest line", "delete a" + strings.Repeat(" ", MaxLine-8) + "\n", `delete "a"`},
 	{"line too long", "delete a" + strings.Repeat(" ", MaxLine-7) + "\n", `hangup`},
@@ -187,7 +191,7 @@ var shorten = strings.NewReplacer(
 	"\n", "|")
 
 func TestParse(t *testing.T) {
-	for _, test := range parseTests {
+	for _, test := range append(parseTests, binaryTests...) {
 		t.Run(test.name, func(t *testing.T) {
 			in := []byte(test.in)
 			whole := parseCut(t, in, len(in))
@@ -283,7 +287,7 @@ func TestParseDoesNotAllocate(t *testing.T) {
 // FuzzParse: whatever arrives, the parser neither panics nor asks for unbounded memory, and where the input is cut makes
 // no difference.
 func FuzzParse(f *testing.F) {
-	for _, test := range parseTests {
+	for _, test := range append(parseTests, binaryTests...) {
 		f.Add([]byte(test.in), uint16(len(test.in)/2), uint16(1))
 	}
 	f.Fuzz(func(t *testing.T, in []byte, cut, piece uint16) {

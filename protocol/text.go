@@ -332,8 +332,8 @@ func (p *Parser) parseStorage(verb Verb, line, buf []byte, head int) (int, Statu
 	if !ok || length < 0 || length > maxLength {
 		return head, p.refuse(BadFormat)
 	}
-	block := int64(length) + 2
-	r.Verb = verb
+	block := length + 2
+	r.Verb, r.Unique = verb, 0
 	r.NoReply = p.noReply(line)
 	r.Key = p.word(line, 1)
 	flags, flagsOK := looseFlags(line[p.words[2].from:])

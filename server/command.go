@@ -292,12 +292,12 @@ func reply(st store.Status) protocol.Reply {
 
 // flushAll makes everything absent that is stored before the moment exptime names: now, in so many seconds, or at a moment
 // by the wall clock. A moment before the server started is no moment at all, as in memcached.
-func (w *worker) flushAll(exptime int32) protocol.Reply {
+func (w *worker) flushAll(exptime int64) protocol.Reply {
 	w.n.CmdFlush++
 	if w.srv.o.NoFlush {
 		return protocol.FlushNotAllowed
 	}
-	after := int64(max(exptime, 0))
+	after := max(exptime, 0)
 	if after > maxRelative {
 		if after <= w.srv.started.Unix() {
 			return protocol.OK

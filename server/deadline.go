@@ -12,8 +12,8 @@ const maxRelative = 60 * 60 * 24 * 30
 // deadline translates an exptime to the item clock: 0 never ends, a negative one is over, up to 30 days count from now, and
 // what is more is a moment in unix time. Only the last looks at wall, so a step of the wall clock moves no relative
 // deadline. The result is NoDeadline for 0 alone.
-func deadline(exptime int32, now store.Time, wall time.Time) uint32 {
-	after := int64(exptime)
+func deadline(exptime int64, now store.Time, wall time.Time) uint32 {
+	after := exptime
 	switch {
 	case exptime == 0:
 		return store.NoDeadline

@@ -14,7 +14,7 @@ func TestDeadline(t *testing.T) {
 	now := store.Time(50_999) // second 50
 	for _, test := range []struct {
 		name    string
-		exptime int32
+		exptime int64
 		want    uint32
 	}{
 		{"never", 0, store.NoDeadline},
@@ -38,7 +38,7 @@ func TestDeadline(t *testing.T) {
 
 func TestDeadlineNeverMeansNever(t *testing.T) {
 	for _, now := range []store.Time{0, 999, 1000, store.Time(math.MaxUint32) * 1000} {
-		for _, exptime := range []int32{1, 2, maxRelative, maxRelative + 1, math.MaxInt32, -1} {
+		for _, exptime := range []int64{1, 2, maxRelative, maxRelative + 1, math.MaxInt32, -1} {
 			if got := deadline(exptime, now, time.Unix(int64(exptime)-1, 0)); got == store.NoDeadline {
 				t.Errorf("exptime %d at %d has no deadline", exptime, now)
 			}
