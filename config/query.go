@@ -7,7 +7,14 @@ import (
 
 // checkQuery holds the @names of the query against the parts of the key.
 func (d *document) checkQuery(r *Route, v, at value) {
-	if at.doc == nil {
+	asked := slices.ContainsFunc(r.Sources, func(name string) bool { return d.l.c.kindOf(name) != Memcache })
+	switch {
+	case !asked && len(r.Sources) > 0:
+		if at.doc != nil {
+			at.fail("it loads from a memcache source only, which is asked for whole keys; take the query out")
+		}
+		return
+	case at.doc == nil:
 		v.fail("it has no query; write the SQL that loads its keys")
 		return
 	}
@@ -35,9 +42,10 @@ func (d *document) queryNames(r *Route) []string {
 		if !slices.Contains(r.Sources, s.Name) {
 			continue
 		}
-		if s.Kind == SQLite {
+		switch s.Kind {
+		case SQLite:
 			names = append(names, "batch")
-		} else {
+		case Postgres:
 			names = append(names, r.Parts...)
 		}
 	}

@@ -41,6 +41,7 @@ type Route struct {
 	Keep          time.Duration // whole seconds, counted from the end of Stale; 0 is off
 	Negative      time.Duration // whole seconds, at least 1
 	Settle        time.Duration // milliseconds; 0 is off
+	Ahead         time.Duration // whole seconds; so long before the end of Fresh a value in use is loaded again; 0 is off
 	JitterPercent int           // 0 to 100
 
 	Encode       Encode
@@ -103,8 +104,8 @@ func (d *document) readRoutes(v value) {
 }
 
 var routeFields = []string{
-	"name", "key", "prefix", "normalize", "source", "query", "fresh", "stale", "keep", "negative", "settle", "jitter", "encode",
-	"flags", "rows", "on_client_set", "on_reload", "on_change", "limits", "watch",
+	"name", "key", "prefix", "normalize", "source", "query", "fresh", "stale", "keep", "negative", "settle", "jitter",
+	"refresh_ahead", "encode", "flags", "rows", "on_client_set", "on_reload", "on_change", "limits", "watch",
 }
 
 func (d *document) readRoute(v value) {
@@ -132,6 +133,7 @@ func (d *document) readRoute(v value) {
 	if _, has := given["key"]; !has {
 		v.fail("it has no key; write its pattern, such as key: \"user:{id}\"")
 	}
+	d.readAhead(&r, given["refresh_ahead"])
 	d.checkSources(&r, v, given["source"])
 	d.checkQuery(&r, v, given["query"])
 	d.l.c.Routes = append(d.l.c.Routes, r)
@@ -190,6 +192,26 @@ func (d *document) readRouteField(r *Route, f field) {
 		}
 		d.l.note("%s has no effect: change tracking is %s", f.where, notYet)
 	}
+}
+
+// Of Fresh, refresh_ahead and jitter together leave at least a tenth.
+const (
+	defaultAhead = 10 // percent
+	mostAhead    = 90
+)
+
+// readAhead turns refresh_ahead, a share of Fresh, into whole seconds. Jitter takes its share first.
+func (d *document) readAhead(r *Route, at value) {
+	left := max(mostAhead-r.JitterPercent, 0)
+	percent := min(defaultAhead, left)
+	if at.doc != nil {
+		at.percent(&percent, 0, mostAhead)
+		if percent > left && percent <= mostAhead {
+			at.fail("%d%% and a jitter of %d%% leave too little of fresh; together they may be %d%%", percent, r.JitterPercent, mostAhead)
+			return
+		}
+	}
+	r.Ahead = (r.Fresh * time.Duration(percent) / 100).Truncate(time.Second)
 }
 
 // second reads one of two words and tells whether it is the second.

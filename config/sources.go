@@ -1,7 +1,11 @@
 package config
 
 import (
+	"net"
+	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -14,6 +18,14 @@ const (
 	Memcache Kind = "memcache" // a peer
 )
 
+// ExecMode says how queries reach a PostgreSQL.
+type ExecMode string
+
+const (
+	Prepared ExecMode = "prepared" // a prepared statement a route and connection
+	Unnamed  ExecMode = "unnamed"  // nothing is left on the connection, for PgBouncer in transaction mode
+)
+
 // Source is where routes load from.
 type Source struct {
 	Name             string
@@ -21,6 +33,8 @@ type Source struct {
 	DSN              []Secret      // postgres: the first that answers serves
 	WatchDSN         Secret        // postgres: for change tracking; empty: none
 	Path             string        // sqlite: the database file
+	ExecMode         ExecMode      // postgres
+	URL              Secret        // memcache: host:port
 	MaxConns         int           // connections at most
 	StatementTimeout time.Duration // of one query, milliseconds
 	Rate             float64       // rows asked a second, all routes together; 0 is no limit
@@ -61,7 +75,7 @@ func (d *document) readSources(v value) {
 func (d *document) readSource(f field) Source {
 	s := Source{Name: f.name, MaxConns: 4, StatementTimeout: 2 * time.Second, Pos: position(d.file, f.line)}
 	given := map[string]value{}
-	for _, set := range f.fields("kind", "dsn", "watch_dsn", "path", "url", "max_conns", "statement_timeout", "rate") {
+	for _, set := range f.fields("kind", "dsn", "watch_dsn", "path", "exec_mode", "url", "max_conns", "statement_timeout", "rate") {
 		given[set.name] = set.value
 		switch set.name {
 		case "kind":
@@ -80,8 +94,11 @@ func (d *document) readSource(f field) Source {
 			d.l.note("%s: watch_dsn has no effect: change tracking is %s", f.where, notYet)
 		case "path":
 			s.Path, _ = set.str("write the path of the database file")
+		case "exec_mode":
+			choice(set.value, &s.ExecMode, Prepared, Unnamed)
 		case "url":
-			set.secret()
+			s.URL, _ = set.secret()
+			s.URL = set.address(s.URL)
 		case "max_conns":
 			set.count(&s.MaxConns, 1, 1000)
 		case "statement_timeout":
@@ -98,7 +115,7 @@ func (d *document) readSource(f field) Source {
 func (d *document) checkKind(f field, s *Source, given map[string]value) {
 	needs := map[Kind]string{Postgres: "dsn", SQLite: "path", Memcache: "url"}
 	if _, has := given["kind"]; !has {
-		f.fail("it has no kind; write kind: postgres or kind: sqlite")
+		f.fail("it has no kind; write kind: postgres, sqlite or memcache")
 		return
 	}
 	need, known := needs[s.Kind]
@@ -108,15 +125,47 @@ func (d *document) checkKind(f field, s *Source, given map[string]value) {
 	if _, has := given[need]; !has {
 		f.fail("a %s source needs %s; write it", s.Kind, need)
 	}
-	for _, other := range []string{"dsn", "path", "url", "watch_dsn"} {
+	for _, other := range []string{"dsn", "path", "url", "watch_dsn", "exec_mode"} {
 		v, has := given[other]
-		if has && other != need && !(s.Kind == Postgres && other == "watch_dsn") {
+		if has && other != need && !(s.Kind == Postgres && (other == "watch_dsn" || other == "exec_mode")) {
 			v.fail("a %s source has no %s; take it out", s.Kind, other)
 		}
 	}
-	if s.Kind == Memcache {
-		f.fail("a memcache source is %s; use postgres or sqlite", notYet)
+	if _, has := given["exec_mode"]; s.Kind == Postgres && !has {
+		s.ExecMode = Prepared
 	}
+}
+
+// address checks host:port; memcached's port may be left out.
+func (v value) address(s Secret) Secret {
+	if s == "" { // a problem already
+		return ""
+	}
+	text := s.Reveal()
+	if ip, err := netip.ParseAddr(text); err == nil {
+		text = net.JoinHostPort(ip.String(), memcachedPort)
+	} else if !strings.Contains(text, ":") {
+		text += ":" + memcachedPort
+	}
+	host, port, err := net.SplitHostPort(text)
+	n, notNumber := strconv.Atoi(port)
+	if err != nil || notNumber != nil || host == "" || strings.Contains(host, "/") || n < 1 || n > 65535 {
+		v.fail("it is no address; write host:port, such as 10.0.0.7:11211")
+		return ""
+	}
+	return Secret(text)
+}
+
+const memcachedPort = "11211"
+
+// kindOf returns the kind of a source; none, or one that is wrong, has none.
+func (c *Config) kindOf(name string) Kind {
+	for i := range c.Sources {
+		if c.Sources[i].Name == name {
+			return c.Sources[i].Kind
+		}
+	}
+	return ""
 }
 
 // hasSource tells whether the file has a source of that name.

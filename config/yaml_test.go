@@ -37,7 +37,8 @@ func TestExample(t *testing.T) {
 	env := map[string]string{"DATABASE_URL": "postgres://u:geheim@db/x"}
 	c := mustLoad(t, input(map[string]string{"swordfish.yaml": example}, env, "--config", "swordfish.yaml"))
 	wantSources := []Source{{
-		Name: "main", Kind: Postgres, DSN: []Secret{"postgres://u:geheim@db/x"}, MaxConns: 4, StatementTimeout: 2 * time.Second, Pos: "swordfish.yaml:2",
+		Name: "main", Kind: Postgres, DSN: []Secret{"postgres://u:geheim@db/x"}, MaxConns: 4, StatementTimeout: 2 * time.Second,
+		ExecMode: Prepared, Pos: "swordfish.yaml:2",
 	}}
 	if !reflect.DeepEqual(c.Sources, wantSources) {
 		t.Errorf("Sources = %#v", c.Sources)
@@ -55,7 +56,7 @@ func TestExample(t *testing.T) {
 		Normalize: Normalize{Lower: []string{"os", "browser"}, Drop: []string{"utm"}, Alias: map[string]string{"platform": "os"}},
 		Parts:     []string{"country", "dev", "os", "browser", "cat", "w", "h"}, Sources: []string{"main"},
 		Fresh: time.Minute, Stale: 10 * time.Minute, Keep: 6 * time.Hour, Negative: 20 * time.Second, Settle: time.Second, JitterPercent: 10,
-		Encode: PHP, Rows: OneRow,
+		Ahead: 6 * time.Second, Encode: PHP, Rows: OneRow,
 		Limits: Limits{Batch: 256, Window: 2 * time.Millisecond, Concurrency: 2, Rate: 20000, Queue: 100000, NegativesRate: 2000},
 		Watch:  map[string][]string{"characteristics": {"country", "os", "browser", "cat"}}, Pos: "swordfish.yaml:4",
 	}
@@ -84,6 +85,7 @@ func loadText(t *testing.T, text string) *Config {
 func TestRouteDefaults(t *testing.T) {
 	c := loadText(t, minimal)
 	want := defaultRoute()
+	want.Ahead = 6 * time.Second
 	want.Name, want.Key, want.Parts, want.Sources = "user", "user:{id:int}", []string{"id"}, []string{"main"}
 	want.Query, want.Pos = "SELECT ord, value FROM t WHERE id IN (@id)", "f.yaml:4"
 	if !reflect.DeepEqual(c.Routes, []Route{want}) {
@@ -99,7 +101,7 @@ func TestRouteDefaults(t *testing.T) {
 
 func TestEverySetting(t *testing.T) {
 	c := loadText(t, `sources:
-  old: {kind: postgres, dsn: [host=a, host=b], watch_dsn: host=a, rate: 500/s}
+  old: {kind: postgres, dsn: [host=a, host=b], watch_dsn: host=a, rate: 500/s, exec_mode: unnamed}
   new: {kind: sqlite, path: x.db}
 routes:
   - &first
@@ -111,6 +113,7 @@ routes:
     settle: 0s
     keep: 0s
     jitter: 0%
+    refresh_ahead: 90%
     encode: json
     flags: 4294967295
     rows: list
@@ -133,7 +136,7 @@ routes:
 	want := Route{
 		Name: "a", Key: "a:{x}:{y?}", Prefix: "shop:", Parts: []string{"x", "y"}, Sources: []string{"old", "new"},
 		Query: "SELECT @keys, '@no', @x", UsesKeys: true, Fresh: time.Minute, Stale: 10 * time.Minute, Negative: 20 * time.Second,
-		Encode: JSON, Rows: RowList, IgnoreSets: true, MissOnReload: true, MissOnChange: true,
+		Ahead: 54 * time.Second, Encode: JSON, Rows: RowList, IgnoreSets: true, MissOnReload: true, MissOnChange: true,
 		Limits: Limits{Batch: 1, Concurrency: 3, Rate: 0.5, Queue: 5, NegativesRate: 1, MemoryPercent: 30}, Pos: "f.yaml:5",
 	}
 	if !reflect.DeepEqual(a, want) {
@@ -143,12 +146,53 @@ routes:
 		t.Error("flags are not overwritten")
 	}
 	b.Flags = nil
-	want.Name, want.Key, want.Parts, want.Pos = "b", "b:{x}", []string{"x"}, "f.yaml:21"
+	want.Name, want.Key, want.Parts, want.Pos = "b", "b:{x}", []string{"x"}, "f.yaml:22"
 	if !reflect.DeepEqual(b, want) {
 		t.Errorf("got  %+v\nwant %+v", b, want)
 	}
-	if s := c.Sources[0]; !slices.Equal(s.DSN, []Secret{"host=a", "host=b"}) || s.WatchDSN != "host=a" || s.Rate != 500 {
+	if s := c.Sources[0]; !slices.Equal(s.DSN, []Secret{"host=a", "host=b"}) || s.WatchDSN != "host=a" || s.Rate != 500 || s.ExecMode != Unnamed {
 		t.Errorf("source %#v", s)
+	}
+}
+
+func TestRefreshAhead(t *testing.T) {
+	for _, tt := range []struct {
+		lines string
+		want  time.Duration
+	}{
+		{"fresh: 60s", 6 * time.Second},
+		{"fresh: 10s", time.Second},
+		{"fresh: 9s", 0},
+		{"fresh: 1h\nrefresh_ahead: 0%", 0},
+		{"refresh_ahead: 50%\nfresh: 5s", 2 * time.Second},
+		{"fresh: 100s\njitter: 85%", 5 * time.Second},
+		{"fresh: 100s\njitter: 100%", 0},
+		{"fresh: 100s\njitter: 50%\nrefresh_ahead: 40%", 40 * time.Second},
+	} {
+		if got := loadText(t, withRoute(tt.lines)).Routes[0].Ahead; got != tt.want {
+			t.Errorf("%q: got %s, want %s", tt.lines, got, tt.want)
+		}
+	}
+}
+
+func TestMemcacheSources(t *testing.T) {
+	for url, want := range map[string]string{
+		"10.0.0.7:11300": "10.0.0.7:11300", "10.0.0.7": "10.0.0.7:11211", "cache.local": "cache.local:11211", "::1": "[::1]:11211",
+		"[::1]:11300": "[::1]:11300", "${PEER}": "peer:99",
+	} {
+		c := mustLoad(t, input(map[string]string{"f.yaml": fmt.Sprintf(`sources:
+  old: {kind: memcache, url: %q}
+  main: {kind: postgres, dsn: a}
+routes:
+  - {name: peer, key: "p:{id}", source: old}
+  - {name: both, key: "b:{id}", source: [old, main], query: "SELECT @id, @keys"}
+`, url)}, map[string]string{"PEER": "peer:99"}, "--config=f.yaml"))
+		if got := c.Sources[0].URL.Reveal(); got != want {
+			t.Errorf("%s: got %s, want %s", url, got, want)
+		}
+		if r := c.Routes[0]; r.Query != "" || c.Sources[0].ExecMode != "" {
+			t.Errorf("%+v", r)
+		}
 	}
 }
 
@@ -181,6 +225,7 @@ func indent(lines string) string {
 
 func TestYAMLErrors(t *testing.T) {
 	const known = "known are batch, concurrency, memory, negatives_rate, queue, rate, window"
+	const onlyMemcache = `f.yaml:6: route "user": query: it loads from a memcache source only, which is asked for whole keys; take the query out`
 	for _, tt := range []struct {
 		name string
 		text string
@@ -201,12 +246,18 @@ func TestYAMLErrors(t *testing.T) {
 
 		// Sources.
 		{"unknown source field", withSource("{kind: sqlite, path: a, pathh: b}"), `f.yaml:2: source "main": unknown field "pathh"; did you mean path?`},
-		{"no kind", withSource("{path: a}"), `f.yaml:2: source "main": it has no kind; write kind: postgres or kind: sqlite`},
+		{"no kind", withSource("{path: a}"), `f.yaml:2: source "main": it has no kind; write kind: postgres, sqlite or memcache`},
 		{"unknown kind", withSource("{kind: postgre, dsn: a}"), `f.yaml:2: source "main": kind: "postgre" is none of postgres, sqlite, memcache; did you mean postgres?`},
 		{"no dsn", withSource("{kind: postgres}"), `f.yaml:2: source "main": a postgres source needs dsn; write it`},
 		{"no path", withSource("{kind: sqlite}"), `f.yaml:2: source "main": a sqlite source needs path; write it`},
 		{"path for postgres", withSource("{kind: postgres, dsn: a, path: b}"), `f.yaml:2: source "main": path: a postgres source has no path; take it out`},
-		{"memcache", withSource("{kind: memcache, url: a}"), `f.yaml:2: source "main": a memcache source is not there yet; use postgres or sqlite`},
+		{"no url", withSource("{kind: memcache}"), "f.yaml:2: source \"main\": a memcache source needs url; write it\n" + onlyMemcache},
+		{"url with a scheme", withSource(`{kind: memcache, url: "memcache://a:1"}`), "f.yaml:2: source \"main\": url: it is no address; write host:port, such as 10.0.0.7:11211\n" + onlyMemcache},
+		{"url without a host", withSource(`{kind: memcache, url: ":1"}`), "f.yaml:2: source \"main\": url: it is no address; write host:port, such as 10.0.0.7:11211\n" + onlyMemcache},
+		{"url with too high a port", withSource("{kind: memcache, url: a:65536}"), "f.yaml:2: source \"main\": url: it is no address; write host:port, such as 10.0.0.7:11211\n" + onlyMemcache},
+		{"query for memcache", withSource("{kind: memcache, url: a}"), onlyMemcache},
+		{"exec_mode for sqlite", withSource("{kind: sqlite, path: a, exec_mode: unnamed}"), `f.yaml:2: source "main": exec_mode: a sqlite source has no exec_mode; take it out`},
+		{"exec_mode", withSource("{kind: postgres, dsn: a, exec_mode: simple}"), `f.yaml:2: source "main": exec_mode: "simple" is none of prepared, unnamed; known are prepared, unnamed`},
 		{"empty dsn", withSource("{kind: postgres, dsn: }"), `f.yaml:2: source "main": dsn: it is empty; write it, or ${NAME} for an environment variable`},
 		{"empty dsn list", withSource("{kind: postgres, dsn: []}"), `f.yaml:2: source "main": dsn: the list is empty; write the database's address`},
 		{"no such variable", withSource(`{kind: postgres, dsn: "${DB_URL}"}`), `f.yaml:2: source "main": dsn: the environment has no DB_URL; set it, or write the value in place of ${DB_URL}`},
@@ -253,6 +304,9 @@ func TestYAMLErrors(t *testing.T) {
 		{"percentage without sign", withRoute("jitter: 10"), `f.yaml:7: route "user": jitter: 10 has no unit; write 10%`},
 		{"percentage word", withRoute("jitter: some"), `f.yaml:7: route "user": jitter: "some" is no percentage; write a whole one such as 10%`},
 		{"percentage out of bounds", withRoute("jitter: 101%"), `f.yaml:7: route "user": jitter: 101% is out of bounds; write 0% to 100%`},
+		{"refresh_ahead without sign", withRoute("refresh_ahead: 10"), `f.yaml:7: route "user": refresh_ahead: 10 has no unit; write 10%`},
+		{"refresh_ahead out of bounds", withRoute("refresh_ahead: 91%"), `f.yaml:7: route "user": refresh_ahead: 91% is out of bounds; write 0% to 90%`},
+		{"refresh_ahead and jitter", withRoute("jitter: 50%\nrefresh_ahead: 41%"), `f.yaml:8: route "user": refresh_ahead: 41% and a jitter of 50% leave too little of fresh; together they may be 90%`},
 		{"number", withRoute("limits: {batch: many}"), `f.yaml:7: route "user": limits: batch: "many" is no whole number; write one from 1 to 10000`},
 		{"number out of bounds", withRoute("flags: 4294967296"), `f.yaml:7: route "user": flags: 4294967296 is out of bounds; write a number from 0 to 4294967295`},
 		{"encode", withRoute("encode: igbinary"), `f.yaml:7: route "user": encode: "igbinary" is none of raw, json, php; known are json, php, raw`},
