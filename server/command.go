@@ -256,7 +256,7 @@ func (w *worker) incr(r *protocol.Request, out []byte) []byte {
 	switch st {
 	case store.Stored, store.Ignored:
 		*hits++
-		return protocol.AppendNumber(out, n)
+		return protocol.AppendNumber(out, n.Value)
 	case store.NotFound:
 		*misses++
 	case store.NoMemory:

@@ -76,6 +76,17 @@ type Lookup struct {
 	WantCAS  bool
 	Touch    bool   // gat: set the deadline of a hit
 	Deadline uint32 // with Touch; see NoDeadline and Expired
+
+	// The meta commands' part.
+	Meta           bool   // fill Item's meta fields, take and give win tokens
+	Access         bool   // have a plain item remember from now on when it was read last
+	NoBump         bool   // the read does not count: neither as fetched nor as an access
+	Vivify         bool   // an absent key gets an empty item: Item.Created and Won
+	VivifyDeadline uint32 // of that item
+	NewCAS         uint64 // of that item; 0: the store's next
+	Recache        bool   // a hit whose deadline is before RecacheBelow wins the token, if it is not out
+	RecacheBelow   uint32 // second of the item clock
+	RecacheTouched bool   // compare the deadline that Touch sets, not the one before
 }
 
 // MissReason says why Get found nothing, as memcached's statistics count it.
@@ -94,7 +105,16 @@ type Item struct {
 	Value []byte
 	Flags uint32
 	CAS   uint64 // where Lookup.WantCAS
-	Stale bool   // served past its freshness
+	Stale bool   // served past its freshness, or invalidated by a client and not rewritten since
+
+	// Where Lookup.Meta, as they were before this read.
+	Deadline   uint32 // NoDeadline or a second of the item clock
+	LastAccess uint32 // seconds since it was stored or read last, as far as that is remembered; a route's item: since its fill
+	Fetched    bool   // read before
+	BinaryKey  bool   // stored under a base64-coded key
+	Created    bool   // by this Get
+	Won        bool   // the caller is the one to recompute it; on a route: a lease was opened now
+	Sent       bool   // somebody else is; on a route: a lease is open already
 
 	Miss    MissReason
 	Lease   Lease   // opened by this Get for the caller to queue; zero Serial: none
@@ -130,7 +150,15 @@ type Write struct {
 	Flags    uint32
 	Deadline uint32
 	CAS      uint64
-	WantCAS  bool // answer the new CAS in Result (binary, meta c)
+	WantCAS  bool // answer the new CAS
+
+	// The meta commands' part.
+	NewCAS    uint64 // the stored item's CAS; 0: the store's next
+	Stale     bool   // with Op CAS: an item with a higher CAS is replaced too; it keeps its deadline and is stale
+	Vivify    bool   // Append, Prepend: an absent key is stored as by Set
+	BinaryKey bool   // remember that the key came base64-coded
+
+	Size int // out: the new value's length after Append or Prepend
 }
 
 // Status is the outcome of a command.
@@ -158,6 +186,40 @@ type Delta struct {
 	Decr  bool
 	Delta uint64
 	CAS   uint64 // 0: any
+
+	WantCAS       bool
+	NewCAS        uint64 // the item's CAS afterwards; 0: the store's next
+	Vivify        bool   // an absent key becomes Initial with Deadline
+	Initial       uint64
+	Deadline      uint32
+	Touch         bool // a hit gets TouchDeadline
+	TouchDeadline uint32
+}
+
+// Number is what a Delta leaves.
+type Number struct {
+	Value    uint64
+	CAS      uint64 // where Delta.WantCAS
+	Deadline uint32 // of the item before Touch: NoDeadline or a second of the item clock
+	Created  bool
+}
+
+// Deletion is a delete with the meta command's choices.
+type Deletion struct {
+	Key   []byte
+	Hash  uint64
+	Route RouteID
+	Now   Time
+
+	Compare bool // Exists where the item's CAS is not CAS, 0 included
+	CAS     uint64
+
+	Drop       bool   // the item stays with an empty value and these flags
+	Flags      uint32 // with Drop
+	Invalidate bool   // the item stays and is stale
+	Touch      bool   // an item that stays gets Deadline
+	Deadline   uint32
+	NewCAS     uint64 // of an item that stays; 0: Invalidate the store's next, Drop the one it had
 }
 
 // Fill is what a load brought for a lease.

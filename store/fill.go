@@ -137,7 +137,8 @@ const negativeShare = 20
 func (sh *shard) putNothing(l Lease, f *Fill, d *draft, rs *routeState, e leaseEntry, k *held, out *freed) PutStatus {
 	until := int64(f.Now) + int64(rs.Negative)*1000
 	kind := k.rec.state & stateKind
-	if k.slot != nil && (k.rec.route == 0 || kind == stateClient) {
+	placeholder := k.rec.state&stateSent != 0
+	if k.slot != nil && !placeholder && (k.rec.route == 0 || kind == stateClient) {
 		if k.rec.route == 0 || sh.pos(k.loc) < sh.st.routes[f.Route].stalePos {
 			sh.asked(e, until)
 			return PutKept

@@ -4,59 +4,55 @@ package store
 // stale gets a lease where none is open. It does not allocate.
 func (s *Store) Get(q *Lookup, it *Item) bool {
 	*it = Item{}
+	if q.Vivify {
+		s.makeRoom(0)
+	}
 	sh := s.shardOf(q.Hash)
 	sh.lock(q.Now)
-	slot, loc := sh.find(q.Hash, q.Key)
-	if slot == nil {
-		sh.lease(q, it, ForMiss)
-		sh.mu.Unlock()
-		return false
+	var k held
+	k.is = isFlushed
+	if k.slot, k.loc = sh.find(q.Hash, q.Key); k.slot == nil {
+		return s.missed(sh, q, &k, it)
 	}
-	var r record
-	r.decode(sh.raw(loc))
-	switch v := sh.judge(&r, loc, q.Hash, q.Route, q.Now); v {
+	r := &k.rec
+	r.decode(sh.raw(k.loc))
+	switch k.is = sh.judge(r, k.loc, q.Hash, q.Route, q.Now); k.is {
 	case isFresh:
-		if r.route != 0 && sh.nearsEnd(&r, q) {
+		if r.route != 0 && sh.nearsEnd(r, q) {
 			sh.lease(q, it, ForAhead)
 		}
 	case isStale:
-		it.Stale = true
+		it.Stale = r.state&stateSent == 0 // a placeholder was never fresh
 		sh.lease(q, it, ForStale)
-	case isNegative:
-		it.Miss = Negative
-		sh.mu.Unlock()
-		return false
-	case isOver:
-		it.Miss = TTLOver
-		if r.state&stateKind == stateNegative {
-			it.Miss = Absent
-		}
-		sh.lease(q, it, ForMiss)
-		sh.mu.Unlock()
-		return false
 	default:
-		it.Miss = TTLOver
-		if v == isFlushed {
-			it.Miss = Flushed
-		}
-		sh.lease(q, it, ForMiss)
+		return s.missed(sh, q, &k, it)
+	}
+	ch := change{touch: q.Touch, deadline: q.Deadline}
+	if q.WantCAS && r.cas == 0 && !s.opt.NoCAS {
+		ch.cas = sh.newCAS()
+	}
+	token := q.Meta && sh.tell(q, &k, it)
+	if r.route == 0 {
+		ch.block = token || q.Access && !q.NoBump
+	}
+	if ch != (change{}) && !sh.rewrite(q.Hash, &k, ch) {
+		// It cannot have its deadline, so it may not stay.
 		var f freed
-		sh.expire(q.Hash, loc, &r, v, &f)
+		sh.unlink(q.Hash, k.loc, r, &f)
 		sh.mu.Unlock()
 		s.giveBack(&f)
+		*it = Item{Miss: TTLOver}
 		return false
 	}
-	if q.Touch || q.WantCAS && r.cas == 0 && !s.opt.NoCAS {
-		if !sh.rewrite(q, slot, loc, &r) {
-			it.Miss = TTLOver
-			var f freed
-			sh.unlink(q.Hash, loc, &r, &f)
-			sh.mu.Unlock()
-			s.giveBack(&f)
-			return false
+	if token && r.route == 0 && r.offState != 0 {
+		r.setState(r.state | stateSent)
+	}
+	if !q.NoBump {
+		r.raw[1] |= metaFetched
+		if r.route == 0 && r.offState != 0 {
+			r.setFilled(q.Now.Second())
 		}
 	}
-	r.raw[1] |= metaFetched
 	it.Flags, it.CAS, it.sh = r.flags, r.cas, sh
 	if r.meta&metaInline != 0 {
 		it.Value = r.value
@@ -67,6 +63,38 @@ func (s *Store) Get(q *Lookup, it *Item) bool {
 	it.ds = ds
 	it.Value = ds.payload(ds.local(r.handle))
 	return true
+}
+
+// missed ends a Get that found nothing to answer: it says why, leases the load that is due, removes what is over, and makes
+// the placeholder that the caller asked for, which is then a hit.
+func (s *Store) missed(sh *shard, q *Lookup, k *held, it *Item) bool {
+	if k.slot != nil {
+		switch k.is {
+		case isNegative:
+			it.Miss = Negative
+		case isFlushed:
+			it.Miss = Flushed
+		default:
+			if k.rec.state&stateKind != stateNegative || k.rec.route == 0 {
+				it.Miss = TTLOver
+			}
+		}
+	}
+	if it.Miss != Negative {
+		sh.lease(q, it, ForMiss)
+	}
+	var f freed
+	if k.slot != nil && k.is >= isExpired {
+		sh.expire(q.Hash, k.loc, &k.rec, k.is, &f)
+		k.slot = nil
+	}
+	if q.Vivify && sh.vivify(q, k, it, &f) {
+		s.giveBack(&f) // a data lock may follow a key lock
+		return true
+	}
+	sh.mu.Unlock()
+	s.giveBack(&f)
+	return false
 }
 
 // Release unlocks what a hit locked. Value is invalid afterwards.
@@ -106,34 +134,45 @@ func (sh *shard) expire(h uint64, loc uint32, r *record, v verdict, f *freed) {
 	sh.unlink(h, loc, r, f)
 }
 
-// rewrite gives the item the deadline and the CAS that q asks for, in place where the record has the fields, else by a new
-// record. False without memory for that: the item may then not outlive its deadline, so the caller removes it.
-func (sh *shard) rewrite(q *Lookup, slot *uint32, loc uint32, r *record) bool {
-	cas := uint64(0)
-	if q.WantCAS && r.cas == 0 && !sh.s.opt.NoCAS {
-		cas = sh.newCAS()
-	}
-	needExpiry := q.Touch && q.Deadline != NoDeadline && r.meta&metaExpiry == 0
-	if cas == 0 && !needExpiry {
-		sh.setDeadline(r, q.Deadline)
-		return true
-	}
-	d := draftOf(r)
-	if cas != 0 {
-		d.cas = cas
-	}
-	d.hasExpiry = d.hasExpiry || needExpiry
-	if !sh.reserve(d.size()) {
-		if !needExpiry { // only the CAS is missing: the client gets one that will not match
-			r.cas = cas
-			return true
+// change is what a command alters of an item beside its value.
+type change struct {
+	cas      uint64 // 0: as it is
+	touch    bool
+	deadline uint32 // with touch
+	block    bool   // a plain item gets the route's fields, to remember more
+}
+
+// rewrite makes the change, in place where the record has the fields, else by a new record; k then names that. False: there
+// is no memory for a deadline. Without memory for the rest, the item stays as it was.
+func (sh *shard) rewrite(h uint64, k *held, ch change) bool {
+	r := &k.rec
+	needExpiry := ch.touch && ch.deadline != NoDeadline && r.offExpiry == 0
+	needBlock := ch.block && r.offState == 0
+	if needExpiry || needBlock || ch.cas != 0 && r.offCAS == 0 {
+		d := draftOf(r)
+		if ch.cas != 0 {
+			d.cas = ch.cas
 		}
-		return false
+		d.hasExpiry = d.hasExpiry || needExpiry
+		if needBlock {
+			d.block, d.filled = true, sh.now.Second()
+		}
+		if sh.reserve(d.size()) {
+			sh.link(h, k.slot, k.loc, r, &d, nil)
+			k.loc = *k.slot
+			r.decode(sh.raw(k.loc))
+		} else if needExpiry {
+			return false
+		}
 	}
-	sh.link(q.Hash, slot, loc, r, &d, nil)
-	r.decode(sh.raw(*slot))
-	if q.Touch {
-		sh.setDeadline(r, q.Deadline)
+	if ch.cas != 0 {
+		r.cas = ch.cas // without memory for the field, one that will not match
+		if r.offCAS != 0 {
+			r.setCAS(ch.cas)
+		}
+	}
+	if ch.touch {
+		sh.setDeadline(r, ch.deadline)
 	}
 	return true
 }
@@ -143,7 +182,7 @@ func (sh *shard) setDeadline(r *record, deadline uint32) {
 	if r.route != 0 && r.state&stateKind == stateFilled {
 		r.setState(r.state | stateTouched)
 	}
-	if r.meta&metaExpiry != 0 {
+	if r.offExpiry != 0 {
 		r.setExpiry(expiryOf(deadline))
 	}
 }

@@ -8,8 +8,8 @@ import (
 //
 //	key length     1
 //	meta           1   see the meta bits
-//	route id       2   route records only, with
-//	filled at      4     second of the fill or of the client's write
+//	route id       2   if metaRoute: the route, or 0 for a plain item of which more is remembered, with
+//	filled at      4     second of the fill or of the client's write; plain: of the last access
 //	state          1     see the state bits
 //	expiry         4   if metaExpiry: second from which the item is gone; 0 never
 //	flags          4   if metaFlags: client flags other than 0
@@ -37,6 +37,8 @@ const (
 	stateTouched  = 4  // a filled item whose exptime a client has set
 	stateStale    = 8  // stale whatever its age
 	stateAsked    = 16 // a client item: the last load, at "filled at", found nothing to put
+	stateSent     = 32 // plain: the win token is out
+	stateBinary   = 64 // stored under a base64-coded key
 )
 
 // maxInline is the longest value that is never shared: up to about here sharing costs more than the copy. Longer ones stay
@@ -174,6 +176,7 @@ type draft struct {
 	expiry    uint32
 	hasExpiry bool
 	route     RouteID
+	block     bool // plain, and yet with the route's fields
 	filled    uint32
 	state     byte
 	fetched   bool
@@ -184,7 +187,7 @@ const noHandle = ^uint32(0)
 
 func (d *draft) size() int {
 	n := 2 + len(d.key)
-	if d.route != 0 {
+	if d.route != 0 || d.block {
 		n += 7
 	}
 	if d.hasExpiry {
@@ -206,7 +209,7 @@ func (d *draft) size() int {
 func (d *draft) put(raw []byte) {
 	meta := byte(0)
 	p := 2
-	if d.route != 0 {
+	if d.route != 0 || d.block {
 		meta |= metaRoute
 		binary.LittleEndian.PutUint16(raw[p:], uint16(d.route))
 		binary.LittleEndian.PutUint32(raw[p+2:], d.filled)
@@ -248,6 +251,7 @@ func draftOf(r *record) draft {
 	d := draft{
 		key: r.key, value: r.value, handle: r.handle, flags: r.flags, cas: r.cas, expiry: r.expiry,
 		hasExpiry: r.meta&metaExpiry != 0, route: r.route, filled: r.filled, state: r.state, fetched: r.meta&metaFetched != 0,
+		block: r.meta&metaRoute != 0,
 	}
 	if r.meta&metaInline != 0 {
 		d.handle = noHandle

@@ -16,6 +16,8 @@ type shard struct {
 	lt  []leaseBucket
 	no  int
 
+	now Time // of the command that holds the lock
+
 	seenMoved, seenFlush uint64 // counts of the store's epochs that this shard stands at
 	seen                 [MaxRoutes + 1]struct{ gone, stale uint32 }
 	_                    [64]byte
@@ -33,6 +35,7 @@ type shardState struct {
 	cas         uint64 // of the last CAS given out here
 	settleAll   int64  // until then every route key settles: its lease table had no room
 	idx         indexState
+	ages        ages
 
 	items, negative, total, bytes                 int64
 	negBytes                                      int64
@@ -154,6 +157,7 @@ func (sh *shard) append(d *draft) (loc uint32) {
 	size := uint32(alignUp(uint64(d.size()), 1<<z.unitShift))
 	off := uint64(sh.st.tail)<<z.segShift + uint64(m.used)
 	d.put(sh.s.a.mem[z.offSegments+off : z.offSegments+off+uint64(size)])
+	sh.st.ages.note(m.start+uint64(m.used), sh.now.Second())
 	m.used += size
 	m.live += size
 	sh.count(d.route, d.state, int64(size), 1)

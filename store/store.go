@@ -160,6 +160,7 @@ func (s *Store) Seed() [16]byte { return s.hdr.seed }
 // lock locks the shard and brings its epochs up to date, so that what was flushed or invalidated before is absent.
 func (sh *shard) lock(now Time) {
 	sh.mu.Lock()
+	sh.now = now
 	e := &sh.s.epochs
 	if at := e.flushAt.Load(); at != 0 && int64(now) >= at {
 		e.fire(at)

@@ -1,10 +1,5 @@
 package store
 
-import (
-	"bytes"
-	"strconv"
-)
-
 // held is a key as a command finds it under its shard's lock.
 type held struct {
 	slot *uint32 // nil: the index does not have it
@@ -48,7 +43,12 @@ func (s *Store) Write(w *Write) (Status, uint64) {
 		return Ignored, 0
 	}
 	if w.Op == Append || w.Op == Prepend {
-		return s.concat(w)
+		st, cas := s.concat(w)
+		if st != NotFound {
+			return st, cas
+		}
+		w.Op = Set // Vivify
+		w.Size = len(w.Value)
 	}
 	if s.TooLargeFor(len(w.Key), len(w.Value)) {
 		s.Oversized(w.Op, w.Key, w.Hash, w.Route, w.Now)
@@ -60,6 +60,12 @@ func (s *Store) Write(w *Write) (Status, uint64) {
 	}
 	if rs != nil {
 		d.route = w.Route
+	} else {
+		d.state = 0
+	}
+	if w.BinaryKey {
+		d.state |= stateBinary
+		d.block = true
 	}
 	var f freed
 	ok := s.intern(&d, w.Value)
@@ -68,9 +74,12 @@ func (s *Store) Write(w *Write) (Status, uint64) {
 	k := sh.look(w.Hash, w.Key, w.Route, w.Now)
 	st := allowed(w, &k)
 	if st == Stored {
-		if w.WantCAS && !s.opt.NoCAS {
-			d.cas = sh.newCAS()
+		if w.Op == CAS && k.rec.cas != w.CAS {
+			d.expiry, d.hasExpiry = k.rec.expiry, k.rec.offExpiry != 0
+			d.state |= stateStale | k.rec.state&stateSent
+			d.block = true
 		}
+		d.cas = sh.chosenCAS(w.NewCAS, w.WantCAS)
 		st = sh.store(w, &k, &d, ok, &f)
 	} else if ok && d.handle != noHandle {
 		f.add(d.handle)
@@ -96,11 +105,25 @@ func allowed(w *Write, k *held) Status {
 		if !k.present() {
 			return NotFound
 		}
-		if k.rec.cas == 0 || k.rec.cas != w.CAS {
+		// An item without a CAS will get one that is higher than any given out before.
+		lower := w.CAS < k.rec.cas || k.rec.cas == 0
+		if (k.rec.cas == 0 || k.rec.cas != w.CAS) && !(w.Stale && lower) {
 			return Exists
 		}
 	}
 	return Stored
+}
+
+// chosenCAS is the CAS of an item about to be put: the client's choice, the next where the client wants to know it, or none
+// until one asks.
+func (sh *shard) chosenCAS(chosen uint64, want bool) uint64 {
+	switch {
+	case chosen != 0:
+		return chosen
+	case want && !sh.s.opt.NoCAS:
+		return sh.newCAS()
+	}
+	return 0
 }
 
 // store puts the draft of a write whose condition holds. A write that finds no memory removes the old value, as memcached's
@@ -208,6 +231,9 @@ func (s *Store) tryConcat(w *Write, buf []byte) (st Status, cas uint64, need int
 	defer sh.mu.Unlock()
 	k := sh.look(w.Hash, w.Key, w.Route, w.Now)
 	if !k.present() {
+		if w.Vivify {
+			return NotFound, 0, 0
+		}
 		return NotStored, 0, 0
 	}
 	if w.CAS != 0 && w.CAS != k.rec.cas {
@@ -241,10 +267,7 @@ func (s *Store) tryConcat(w *Write, buf []byte) (st Status, cas uint64, need int
 	d := draftOf(&k.rec)
 	sh.claim(&d, w.Route, w.Now)
 	d.value, d.handle = buf, noHandle
-	d.cas = 0
-	if w.WantCAS && !s.opt.NoCAS {
-		d.cas = sh.newCAS()
-	}
+	d.cas = sh.chosenCAS(w.NewCAS, w.WantCAS)
 	if n > maxInline {
 		if hi, lo := s.opt.Digest(buf); !s.keep(&d, hi, lo) {
 			return NoMemory, 0, n
@@ -260,16 +283,19 @@ func (s *Store) tryConcat(w *Write, buf []byte) (st Status, cas uint64, need int
 		sh.killLease(w.Hash, w.Now)
 	}
 	sh.st.total++
+	w.Size = n
 	return Stored, d.cas, n
 }
 
-// claim makes a draft a client's item with the deadlines that it had.
+// claim makes a draft a client's item with the deadlines that it had. What the meta commands remembered of it is forgotten.
 func (sh *shard) claim(d *draft, route RouteID, now Time) {
 	switch {
 	case d.route != 0:
-		d.state = d.state&^(stateKind|stateTouched|stateAsked) | stateClient
+		d.state = d.state&stateStale | stateClient
 	case sh.s.route(route) != nil:
 		d.route, d.filled, d.state = route, now.Second(), stateClient|stateStale
+	default:
+		d.block, d.state = false, 0
 	}
 }
 
@@ -307,117 +333,10 @@ func (s *Store) Touch(key []byte, hash uint64, route RouteID, now Time, deadline
 		sh.mu.Unlock()
 		return NotFound
 	}
-	q := Lookup{Hash: hash, Touch: true, Deadline: deadline}
 	st := Touched
-	if !sh.rewrite(&q, k.slot, k.loc, &k.rec) {
+	if !sh.rewrite(hash, &k, change{touch: true, deadline: deadline}) {
 		st = NoMemory
 	}
 	sh.mu.Unlock()
 	return st
 }
-
-// Delta runs d and returns the new number with Stored, or NotFound, NonNumeric, Exists, NoMemory.
-func (s *Store) Delta(d *Delta) (uint64, Status) {
-	for try := 0; ; try++ {
-		n, st := s.tryDelta(d)
-		if st != NoMemory || try == 3 || !s.makeRoom(pageSize) {
-			return n, st
-		}
-	}
-}
-
-func (s *Store) tryDelta(d *Delta) (uint64, Status) {
-	var f freed
-	defer s.giveBack(&f)
-	sh := s.shardOf(d.Hash)
-	sh.lock(d.Now)
-	defer sh.mu.Unlock()
-	k := sh.look(d.Hash, d.Key, d.Route, d.Now)
-	if !k.present() {
-		return 0, NotFound
-	}
-	if d.CAS != 0 && d.CAS != k.rec.cas {
-		return 0, Exists
-	}
-	value := k.rec.value
-	if k.rec.meta&metaInline == 0 {
-		ds := s.dataShardOfHandle(k.rec.handle)
-		ds.mu.Lock()
-		value = bytes.Clone(ds.payload(ds.local(k.rec.handle)))
-		ds.mu.Unlock()
-	}
-	n, ok := parseNumber(value)
-	if !ok {
-		return 0, NonNumeric
-	}
-	if d.Decr {
-		n -= min(n, d.Delta)
-	} else {
-		n += d.Delta
-	}
-	var digits [20]byte
-	text := strconv.AppendUint(digits[:0], n, 10)
-	inline := k.rec.meta&metaInline != 0
-	if inline && d.Route == 0 && len(text) <= len(value) {
-		// As memcached: in place, padded with spaces to the length it had.
-		pad(value, text)
-		if k.rec.cas != 0 {
-			k.rec.setCAS(sh.newCAS())
-		}
-		return n, Stored
-	}
-	nd := draftOf(&k.rec)
-	nd.cas = 0
-	sh.claim(&nd, d.Route, d.Now)
-	nd.value, nd.handle = make([]byte, max(len(text), len(value))), noHandle
-	pad(nd.value, text)
-	if len(nd.value) > maxInline {
-		if hi, lo := s.opt.Digest(nd.value); !s.keep(&nd, hi, lo) {
-			return 0, NoMemory
-		}
-	}
-	if !sh.reserve(nd.size()) || !sh.link(d.Hash, k.slot, k.loc, &k.rec, &nd, &f) {
-		if nd.handle != noHandle {
-			f.add(nd.handle)
-		}
-		return 0, NoMemory
-	}
-	if d.Route != 0 {
-		sh.killLease(d.Hash, d.Now)
-	}
-	return n, Stored
-}
-
-// pad writes text to dst and spaces behind it.
-func pad(dst, text []byte) {
-	for i := copy(dst, text); i < len(dst); i++ {
-		dst[i] = ' '
-	}
-}
-
-// parseNumber reads of a stored value what memcached's strtoull does: a number that fits in 64 bits, white space before it,
-// and behind it nothing or white space and anything.
-func parseNumber(v []byte) (uint64, bool) {
-	i := 0
-	for i < len(v) && isSpace(v[i]) {
-		i++
-	}
-	minus := i < len(v) && v[i] == '-'
-	if i < len(v) && (v[i] == '+' || v[i] == '-') {
-		i++
-	}
-	n, first := uint64(0), i
-	for ; i < len(v) && v[i] >= '0' && v[i] <= '9'; i++ {
-		c := uint64(v[i] - '0')
-		if n > (1<<64-1-c)/10 {
-			return 0, false
-		}
-		n = n*10 + c
-	}
-	if i == first || i < len(v) && !isSpace(v[i]) || minus && n != 0 {
-		return 0, false
-	}
-	return n, true
-}
-
-func isSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }

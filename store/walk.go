@@ -1,0 +1,79 @@
+package store
+
+// Cursor is a place in a Walk. The zero value is the beginning. It is a plain value that stays good for as long as one likes.
+type Cursor struct {
+	shard int
+	pos   uint64 // log position
+}
+
+// Walked is what Walk shows of an item. Key aliases the store and is valid only during the call.
+type Walked struct {
+	Key                []byte
+	Route              RouteID
+	Size               int // length of the value
+	Flags              uint32
+	CAS                uint64 // 0: none was given out yet
+	Deadline           uint32 // NoDeadline or a second of the item clock
+	LastAccess         uint32 // seconds, as in Item
+	Fetched, BinaryKey bool
+}
+
+// Walk calls f with the present items from c on, in insertion order within each shard, and moves c behind them. It looks at
+// about n records, with one shard locked at a time and for at most PassBackground records; f must neither block nor call the
+// store. What is stored or rewritten meanwhile may be shown twice; what is there throughout is shown at least once. False:
+// that was the end.
+func (s *Store) Walk(c *Cursor, now Time, n int, f func(*Walked)) (more bool) {
+	for n > 0 && c.shard < len(s.shards) {
+		step := min(n, s.opt.PassBackground)
+		walked, end := s.shards[c.shard].walk(&c.pos, now, step, f)
+		if n -= max(walked, 1); end {
+			c.shard, c.pos = c.shard+1, 0
+		}
+	}
+	return c.shard < len(s.shards)
+}
+
+func (sh *shard) walk(pos *uint64, now Time, n int, f func(*Walked)) (walked int, end bool) {
+	sh.lock(now)
+	defer sh.mu.Unlock()
+	z := &sh.s.z
+	for seg := sh.st.head; seg != noSegment; seg = sh.s.p.meta[seg].next {
+		m := &sh.s.p.meta[seg]
+		if m.start+uint64(m.used) <= *pos {
+			continue
+		}
+		off := uint64(0)
+		if *pos > m.start {
+			off = *pos - m.start
+		}
+		for off < uint64(m.used) {
+			if walked == n {
+				*pos = m.start + off
+				return walked, false
+			}
+			walked++
+			var k held
+			k.loc = uint32((uint64(seg)<<z.segShift + off) >> z.unitShift)
+			r := &k.rec
+			r.decode(sh.raw(k.loc))
+			off += alignUp(uint64(r.size), 1<<z.unitShift)
+			h := sh.s.opt.KeyHash(r.key)
+			if sh.idx.slot(h, k.loc) == nil || !sh.judge(r, k.loc, h, r.route, now).present() {
+				continue
+			}
+			w := Walked{
+				Key: r.key, Route: r.route, Size: len(r.value), Flags: r.flags, CAS: r.cas, Deadline: r.expiry,
+				LastAccess: now.Second() - sh.accessed(&k), Fetched: r.meta&metaFetched != 0, BinaryKey: r.state&stateBinary != 0,
+			}
+			if r.meta&metaInline == 0 {
+				ds := sh.s.dataShardOfHandle(r.handle)
+				ds.mu.Lock()
+				w.Size = len(ds.payload(ds.local(r.handle)))
+				ds.mu.Unlock()
+			}
+			f(&w)
+		}
+		*pos = m.start + off
+	}
+	return walked, true
+}
