@@ -19,18 +19,24 @@ func (a *ages) note(pos uint64, sec uint32) {
 	if a.n > 0 && a.mark[a.n-1].sec >= sec {
 		return
 	}
-	if a.n == agesMax { // of the older two thirds every second one goes
-		keep := uint32(0)
-		for i := uint32(0); i < a.n; i++ {
-			if i >= agesMax*2/3 || i%2 == 0 {
-				a.mark[keep] = a.mark[i]
-				keep++
-			}
-		}
-		a.n = keep
+	if a.n == agesMax {
+		a.forget(sec)
 	}
 	a.mark[a.n].pos, a.mark[a.n].sec = pos, sec
 	a.n++
+}
+
+// forget drops the mark whose neighbours are closest together for their age, so that the marks thin out evenly with age.
+func (a *ages) forget(now uint32) {
+	drop, gap, age := uint32(1), uint32(1), uint32(0) // gap/age: the smallest share so far
+	for i := uint32(1); i < a.n-1; i++ {
+		g, o := a.mark[i+1].sec-a.mark[i-1].sec, now-a.mark[i].sec
+		if uint64(g)*uint64(age) < uint64(gap)*uint64(o) {
+			drop, gap, age = i, g, o
+		}
+	}
+	copy(a.mark[drop:a.n-1], a.mark[drop+1:a.n])
+	a.n--
 }
 
 // at returns the second at which what stands at pos was written, or the latest one before that which is remembered.

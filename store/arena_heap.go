@@ -2,6 +2,9 @@
 
 package store
 
+// growth is how many times the limit is reserved as address space, for a limit that is raised later.
+const growth = 2
+
 // newArena takes the arena from the Go heap: the race detector is blind to mapped memory, and other platforms need no
 // special case.
 func newArena(size uint64) (*arena, error) {

@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// growth is how many times the limit is reserved as address space, for a limit that is raised later.
+const growth = 4
+
 // newArena reserves size bytes of address space outside the Go heap.
 func newArena(size uint64) (*arena, error) {
 	mem, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_NORESERVE)

@@ -14,7 +14,7 @@ const (
 // makeRoom sees to it that need bytes can be taken, plus what several writers at once may take for small things. It works
 // passes itself only when the background has fallen behind, and for a bounded time. False: there is not enough.
 func (s *Store) makeRoom(need int64) bool {
-	want := need + s.low_
+	want := need + s.low.Load()
 	if s.p.avail.Load() >= want {
 		return true
 	}
@@ -30,7 +30,7 @@ func (s *Store) makeRoom(need int64) bool {
 
 // nudge wakes the background when the reserve is touched.
 func (s *Store) nudge() {
-	if s.p.avail.Load() < s.reserve {
+	if s.p.avail.Load() < s.reserve.Load() {
 		select {
 		case s.wake <- struct{}{}:
 		default:
@@ -46,7 +46,7 @@ func (s *Store) keepReserve() {
 			return
 		case <-s.wake:
 		}
-		for s.p.avail.Load() < s.reserve && s.pass(s.opt.PassBackground) {
+		for s.p.avail.Load() < s.reserve.Load() && s.pass(s.opt.PassBackground) {
 			select {
 			case <-s.quit:
 				return

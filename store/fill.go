@@ -153,7 +153,7 @@ func (sh *shard) putNothing(l Lease, f *Fill, d *draft, rs *routeState, e leaseE
 		return PutKept
 	}
 	d.state, d.value, d.handle, d.flags = d.state&^stateKind|stateNegative, nil, noHandle, 0
-	perShard := int64(sh.s.z.memory) / int64(sh.s.z.shards)
+	perShard := sh.s.p.limit.Load() / int64(sh.s.z.shards)
 	if k.slot == nil && sh.st.negBytes > perShard/negativeShare || !sh.reserve(d.size()) ||
 		!sh.link(l.Hash, k.slot, k.loc, &k.rec, d, out) {
 		if k.slot != nil && f.Absent { // the row is gone: its old value may not stay

@@ -56,6 +56,7 @@ const noSegment = ^uint32(0)
 // sizes are derived from the options once.
 type sizes struct {
 	memory, segment   uint64
+	capacity          uint64
 	shards            int
 	shardBits         int
 	segments          int
@@ -86,23 +87,26 @@ func floorPow2(n uint64) uint64 {
 	return 1 << (bits.Len64(n) - 1)
 }
 
-func derive(memory uint64, maxItem int) sizes {
+// derive computes the sizes for a memory limit that may later grow up to capacity. Shards and segments follow the limit, what
+// is only address space follows the capacity.
+func derive(memory, capacity uint64, maxItem int) sizes {
 	var z sizes
-	z.memory = memory
+	z.memory, z.capacity = memory, capacity
 	z.shards = int(min(max(floorPow2(memory/(4<<20)), 1), 256))
 	z.shardBits = bits.Len(uint(z.shards)) - 1
 	perShard := memory / uint64(z.shards)
 	z.segment = min(max(floorPow2(perShard/64), 16<<10), 64<<10)
 	z.segShift = bits.Len64(z.segment) - 1
-	z.segments = int(memory / z.segment)
-	z.unitShift = max(2, bits.Len64(memory-1)-32)
+	z.segments = int(capacity / z.segment)
+	z.unitShift = max(2, bits.Len64(capacity-1)-32)
 	z.tableAlign = uint64(4) << z.unitShift
-	z.dirCap = int(max(floorPow2(perShard/256)*2, 16))
+	most := capacity / uint64(z.shards)
+	z.dirCap = int(max(floorPow2(most/256)*2, 16))
 	z.leaseBuckets = int(min(max(floorPow2(perShard/64/sizeOf[leaseBucket]()), 8), 256))
 	z.privateMax = int(z.segment / 16)
 	z.seenBuckets = int(max(floorPow2(perShard/512/seenWays), 4))
-	z.handleCap = int(min(perShard/28, 1<<(32-z.shardBits)-1))
-	z.reserve = min(max(int64(memory/50), 2*int64(maxItem)), int64(memory/8))
+	z.handleCap = int(min(most/28, 1<<(32-z.shardBits)-1))
+	z.reserve = reserveFor(memory, maxItem)
 
 	z.offMeta = alignUp(sizeOf[header](), pageSize)
 	z.offShard = alignUp(z.offMeta+uint64(z.segments)*sizeOf[segMeta](), pageSize)
@@ -112,11 +116,16 @@ func derive(memory uint64, maxItem int) sizes {
 		uint64(z.dirCap)*4+uint64(z.handleCap)*8, pageSize)
 	z.offSegments = alignUp(z.offData+uint64(z.shards)*z.dataBlock, 2<<20)
 	z.offPages = alignUp(z.offSegments+uint64(z.segments)*z.segment, 2<<20)
-	z.pages = int(2 * memory / pageSize)
+	z.pages = int(2 * capacity / pageSize)
 	z.total = z.offPages + uint64(z.pages)*pageSize
 
 	// Directories and handle tables are charged as they grow. Lease tables and filters count whole, from the start.
 	perKeyShard := sizeOf[shardState]() + uint64(z.leaseBuckets)*sizeOf[leaseBucket]()
-	z.fixed = int64(z.offShard + uint64(z.shards)*(perKeyShard+sizeOf[dataState]()+uint64(z.seenBuckets)*sizeOf[seenBucket]()) + uint64(z.pages)/8)
+	z.fixed = int64(z.offMeta + memory/z.segment*sizeOf[segMeta]() + uint64(z.shards)*(perKeyShard+sizeOf[dataState]()+uint64(z.seenBuckets)*sizeOf[seenBucket]()) + memory/pageSize/4)
 	return z
+}
+
+// reserveFor is what is kept free, so that an insert seldom has to evict for itself.
+func reserveFor(memory uint64, maxItem int) int64 {
+	return min(max(int64(memory/50), 2*int64(maxItem)), int64(memory/8))
 }

@@ -13,6 +13,7 @@ type pool struct {
 	z    *sizes
 	meta []segMeta
 
+	limit atomic.Int64 // bytes
 	// avail is the limit less everything charged, in bytes. It is written under mu and read anywhere.
 	avail atomic.Int64
 	// paged counts the bytes in page runs, likewise.
@@ -33,6 +34,7 @@ type pool struct {
 func newPool(a *arena, z *sizes) *pool {
 	p := &pool{a: a, z: z, meta: sliceAt[segMeta](a, z.offMeta, z.segments), hot: noSegment, cold: noSegment, tables: noSegment}
 	p.pageMap = make([]uint64, (z.pages+63)/64)
+	p.limit.Store(int64(z.memory))
 	p.avail.Store(int64(z.memory) - z.fixed)
 	return p
 }
@@ -94,6 +96,7 @@ func (p *pool) release(n uint32) {
 	p.hot = n
 	p.nHot++
 	p.avail.Add(int64(p.z.segment))
+	p.cool(0)
 	p.mu.Unlock()
 }
 
@@ -106,6 +109,29 @@ func (p *pool) charge(n int64) bool {
 	}
 	p.avail.Add(-n)
 	return true
+}
+
+// setLimit changes the limit. avail may be negative until eviction has caught up. Free segments beyond a smaller limit are
+// given back to the system as they come free.
+func (p *pool) setLimit(n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.avail.Add(n - p.limit.Load())
+	p.limit.Store(n)
+	p.cool(0)
+}
+
+// cool gives free segments back to the system until need more bytes fit beside what is memory.
+func (p *pool) cool(need int64) {
+	for p.resident+need > p.limit.Load()-p.z.fixed && p.hot != noSegment {
+		s := p.hot
+		p.hot = p.meta[s].next
+		p.nHot--
+		p.meta[s] = segMeta{next: p.cold}
+		p.cold = s
+		p.a.discard(p.z.offSegments+uint64(s)<<p.z.segShift, p.z.segment)
+		p.resident -= int64(p.z.segment)
+	}
 }
 
 // takePages takes a run of n pages and returns its offset in the arena. Free segments make place in memory for it.
@@ -127,15 +153,7 @@ func (p *pool) takePages(n int) (uint64, bool) {
 		p.pageMap[i/64] |= 1 << (i % 64)
 	}
 	p.pageHint = first + n
-	for p.resident+need > int64(p.z.memory)-p.z.fixed && p.hot != noSegment {
-		s := p.hot
-		p.hot = p.meta[s].next
-		p.nHot--
-		p.meta[s] = segMeta{next: p.cold}
-		p.cold = s
-		p.a.discard(p.z.offSegments+uint64(s)<<p.z.segShift, p.z.segment)
-		p.resident -= int64(p.z.segment)
-	}
+	p.cool(need)
 	p.resident += need
 	p.paged.Add(need)
 	p.avail.Add(-need)
@@ -183,4 +201,4 @@ func (p *pool) freePages(off uint64, n int) {
 }
 
 // used returns the bytes charged against the limit, the fixed part included.
-func (p *pool) used() int64 { return int64(p.z.memory) - p.avail.Load() }
+func (p *pool) used() int64 { return p.limit.Load() - p.avail.Load() }

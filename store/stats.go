@@ -3,7 +3,7 @@ package store
 // Stats sums the shards; each is locked for a moment. The sums are not of one instant.
 func (s *Store) Stats() Stats {
 	st := Stats{
-		LimitBytes: int64(s.z.memory), UsedBytes: s.p.used(), NoMemory: s.noMemory.Load(),
+		LimitBytes: s.p.limit.Load(), UsedBytes: s.p.used(), NoMemory: s.noMemory.Load(),
 		Passes: s.passes.Load(), PassRecords: s.passRecords.Load(),
 	}
 	depth := uint32(0)

@@ -36,14 +36,14 @@ type Store struct {
 	victim  atomic.Uint32 // key shard whose oldest segment is being evicted
 	compact atomic.Uint32 // data shard to look at next
 
-	noMemory      atomic.Uint64
-	passes        atomic.Uint64
-	passRecords   atomic.Uint64
-	wake          chan struct{}
-	quit          chan struct{}
-	stopOnce      sync.Once
-	background    sync.WaitGroup
-	reserve, low_ int64
+	noMemory     atomic.Uint64
+	passes       atomic.Uint64
+	passRecords  atomic.Uint64
+	wake         chan struct{}
+	quit         chan struct{}
+	stopOnce     sync.Once
+	background   sync.WaitGroup
+	reserve, low atomic.Int64 // bytes kept free, and below which an insert evicts for itself
 }
 
 // clockStart is the item clock at the arena's birth. It leaves room below for a second that has always passed.
@@ -73,7 +73,7 @@ func Open(o Options) (*Store, error) {
 	case o.KeyHash == nil || o.Digest == nil:
 		return nil, fmt.Errorf("%w: KeyHash and Digest are needed", ErrOptions)
 	}
-	s := &Store{opt: o, z: derive(uint64(o.Memory), o.MaxItem), clock: o.Clock}
+	s := &Store{opt: o, z: derive(uint64(o.Memory), capacityFor(uint64(o.Memory)), o.MaxItem), clock: o.Clock}
 	if s.clock == nil {
 		born := time.Now()
 		s.clock = func() Time { return Time((time.Since(born) + clockStart).Milliseconds()) }
@@ -88,8 +88,7 @@ func Open(o Options) (*Store, error) {
 	s.hdr.magic, s.hdr.layout, s.hdr.shards = arenaMagic, arenaLayout, uint32(s.z.shards)
 	s.hdr.memory, s.hdr.segment, s.hdr.seed, s.hdr.nextID = s.z.memory, s.z.segment, o.Seed, 1
 	s.p = newPool(a, &s.z)
-	s.reserve = s.z.reserve
-	s.low_ = min(s.reserve/2, 4*int64(s.z.segment))
+	s.setReserve()
 	s.routes.Store(new([MaxRoutes + 1]*routeState))
 	s.shards = make([]shard, s.z.shards)
 	s.data = make([]dataShard, s.z.shards)
@@ -102,6 +101,36 @@ func Open(o Options) (*Store, error) {
 	s.wake, s.quit = make(chan struct{}, 1), make(chan struct{})
 	s.background.Go(s.keepReserve)
 	return s, nil
+}
+
+// setReserve derives the reserve from the limit.
+func (s *Store) setReserve() {
+	reserve := reserveFor(uint64(s.p.limit.Load()), s.opt.MaxItem)
+	s.reserve.Store(reserve)
+	s.low.Store(min(reserve/2, 4*int64(s.z.segment)))
+}
+
+// capacityFor is how far a limit may be raised later: the address space for it is reserved from the start. Beyond 16 GiB
+// records would have to be aligned more widely, so a large limit has less room to grow.
+func capacityFor(memory uint64) uint64 {
+	return max(min(memory*growth, 16<<30), memory)
+}
+
+// SetMemory changes the limit, in bytes. A smaller one is reached by evicting in the background; a larger one goes up to
+// about four times the limit that Open had. ErrOptions, wrapped, refuses; then nothing changed.
+func (s *Store) SetMemory(bytes int64) error {
+	s.routeMu.Lock()
+	defer s.routeMu.Unlock()
+	switch {
+	case bytes > int64(s.z.capacity):
+		return fmt.Errorf("%w: memory limit of %d bytes: at most %d without a restart", ErrOptions, bytes, s.z.capacity)
+	case bytes < s.z.fixed+8*int64(s.z.segment), int64(s.opt.MaxItem) > bytes/2:
+		return fmt.Errorf("%w: memory limit of %d bytes is too small for its tables or its item size limit", ErrOptions, bytes)
+	}
+	s.p.setLimit(bytes)
+	s.setReserve()
+	s.nudge()
+	return nil
 }
 
 func (s *Store) openShard(i int) bool {
