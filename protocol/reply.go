@@ -143,12 +143,3 @@ func AppendStat(dst []byte, name, value string) []byte {
 	dst = append(dst, value...)
 	return append(dst, '\r', '\n')
 }
-
-// AppendStatUint is AppendStat with a number.
-func AppendStatUint(dst []byte, name string, value uint64) []byte {
-	dst = append(dst, "STAT "...)
-	dst = append(dst, name...)
-	dst = append(dst, ' ')
-	dst = strconv.AppendUint(dst, value, 10)
-	return append(dst, '\r', '\n')
-}

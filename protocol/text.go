@@ -377,7 +377,7 @@ func (p *Parser) parseKey(verb Verb, line []byte) Status {
 	if p.nwords < least {
 		return p.refuse(BadFormat)
 	}
-	r.Verb = verb
+	r.Verb, r.Unique = verb, 0
 	r.NoReply = p.noReply(line)
 	r.Key = p.word(line, 1)
 	if len(r.Key) > MaxKey {

@@ -8,13 +8,8 @@ import (
 
 // get answers the keys of r until the output is full; left are the keys that still wait.
 func (w *worker) get(r *protocol.Request, out []byte) (_, left []byte) {
-	q := &w.lookup
-	q.Now = w.now
-	q.WantCAS = r.Verb == protocol.Gets || r.Verb == protocol.Gats
-	q.Touch = r.Verb == protocol.Gat || r.Verb == protocol.Gats
-	if q.Touch {
-		q.Deadline = deadline(r.Exptime, w.now, w.wall)
-	}
+	touch := r.Verb == protocol.Gat || r.Verb == protocol.Gats
+	w.look(r, touch, r.Verb == protocol.Gets || r.Verb == protocol.Gats)
 	left = r.Keys
 	for {
 		var key []byte
@@ -33,9 +28,35 @@ func (w *worker) get(r *protocol.Request, out []byte) (_, left []byte) {
 	return out, nil
 }
 
-// getOne looks one key up, w.lookup but for its key being set, and appends the value if there is one. A value that does not
-// fit is asked for again once there is room, which is not made under the store's locks.
+// look prepares w.lookup for a get, all but the key.
+func (w *worker) look(r *protocol.Request, touch, wantCAS bool) {
+	w.lookup = store.Lookup{Now: w.now, Touch: touch, WantCAS: wantCAS}
+	if touch {
+		w.lookup.Deadline = deadline(r.Exptime, w.now, w.wall)
+	}
+}
+
+// getOne looks one key up, w.lookup but for its key being set, and appends the value if there is one.
 func (w *worker) getOne(key, out []byte) []byte {
+	q, it := &w.lookup, &w.item
+	out, hit := w.find(key, out)
+	if !hit {
+		return out
+	}
+	if q.WantCAS {
+		out = protocol.AppendValueUnique(out, key, it.Flags, len(it.Value), it.CAS)
+	} else {
+		out = protocol.AppendValue(out, key, it.Flags, len(it.Value))
+	}
+	out = append(out, it.Value...)
+	w.found()
+	return protocol.AppendLineEnd(out)
+}
+
+// find looks one key up, w.lookup but for its key being set. After a hit w.item is locked until the caller calls found,
+// and out has room for the answer. A value that does not fit is asked for again once there is room, which is not made under
+// the store's locks.
+func (w *worker) find(key, out []byte) ([]byte, bool) {
 	q, it := &w.lookup, &w.item
 	q.Key, q.Route = w.canonical(key)
 	q.Hash = w.seed.Key(q.Key)
@@ -57,24 +78,21 @@ func (w *worker) getOne(key, out []byte) []byte {
 	if !hit {
 		w.missed(q, it)
 		w.lease(q, it)
-		return out
 	}
-	if q.WantCAS {
-		out = protocol.AppendValueUnique(out, key, it.Flags, len(it.Value), it.CAS)
-	} else {
-		out = protocol.AppendValue(out, key, it.Flags, len(it.Value))
-	}
-	out = append(out, it.Value...)
-	it.Release()
-	w.lease(q, it)
-	if q.Touch {
+	return out, hit
+}
+
+// found ends what a hit began.
+func (w *worker) found() {
+	w.item.Release()
+	w.lease(&w.lookup, &w.item)
+	if w.lookup.Touch {
 		w.n.CmdTouch++
 		w.n.TouchHits++
 	} else {
 		w.n.CmdGet++
 		w.n.GetHits++
 	}
-	return protocol.AppendLineEnd(out)
 }
 
 // makeRoom grows out for the value that w.lookup would find, without touching it. opened tells that this opened a lease.
@@ -163,18 +181,22 @@ func (w *worker) command(r *protocol.Request, out []byte) []byte {
 		}
 		return protocol.AppendReply(out, r.Reply)
 	case protocol.Set, protocol.Add, protocol.Replace, protocol.Append, protocol.Prepend, protocol.CAS:
-		return protocol.AppendReply(out, w.write(r))
-	case protocol.Delete:
-		key, route := w.canonical(r.Key)
-		st := w.store.Delete(key, w.seed.Key(key), route, w.now, 0)
-		if st == store.Deleted {
-			w.n.DeleteHits++
-		} else {
-			w.n.DeleteMisses++
+		st, _ := w.write(r, writeOps[r.Verb])
+		if grows := r.Verb == protocol.Append || r.Verb == protocol.Prepend; grows && !r.TooLarge && (st == store.TooLarge || st == store.NoMemory) {
+			st = store.NotStored
 		}
 		return protocol.AppendReply(out, reply(st))
+	case protocol.Delete:
+		return protocol.AppendReply(out, reply(w.delete(r)))
 	case protocol.Incr, protocol.Decr:
-		return w.incr(r, out)
+		n, st := w.incr(r)
+		switch st {
+		case store.Stored:
+			return protocol.AppendNumber(out, n.Value)
+		case store.NoMemory:
+			return protocol.AppendReply(out, protocol.NoMemoryDelta)
+		}
+		return protocol.AppendReply(out, reply(st))
 	case protocol.Touch:
 		key, route := w.canonical(r.Key)
 		st := w.store.Touch(key, w.seed.Key(key), route, w.now, deadline(r.Exptime, w.now, w.wall))
@@ -207,24 +229,20 @@ func (w *worker) command(r *protocol.Request, out []byte) []byte {
 	return protocol.AppendReply(out, protocol.Error)
 }
 
-// write runs a storage command.
-func (w *worker) write(r *protocol.Request) protocol.Reply {
-	op := writeOps[r.Verb]
+// write runs a storage command as op and returns the new CAS where one is wanted.
+func (w *worker) write(r *protocol.Request, op store.WriteOp) (store.Status, uint64) {
 	key, route := w.canonical(r.Key)
 	hash := w.seed.Key(key)
 	if r.TooLarge {
 		w.n.StoreTooLarge++
-		w.store.Oversized(op, key, hash, route, w.now)
-		return protocol.TooLarge
+		w.store.Oversized(writeOps[r.Verb], key, hash, route, w.now)
+		return store.TooLarge, 0
 	}
 	w.n.CmdSet++
 	q := &w.writing
 	*q = store.Write{Op: op, Key: key, Hash: hash, Route: route, Now: w.now, Value: r.Value, Flags: r.Flags,
-		Deadline: deadline(r.Exptime, w.now, w.wall)}
-	if op == store.CAS {
-		q.CAS = r.Unique
-	}
-	st, _ := w.store.Write(q)
+		Deadline: deadline(r.Exptime, w.now, w.wall), CAS: r.Unique, WantCAS: r.Form == protocol.Binary}
+	st, unique := w.store.Write(q)
 	switch {
 	case op == store.CAS && st == store.Stored:
 		w.n.CasHits++
@@ -237,32 +255,47 @@ func (w *worker) write(r *protocol.Request) protocol.Reply {
 	case st == store.TooLarge:
 		w.n.StoreTooLarge++
 	}
-	if (op == store.Append || op == store.Prepend) && (st == store.TooLarge || st == store.NoMemory) {
-		return protocol.NotStored
-	}
-	return reply(st)
+	return st, unique
 }
 
-func (w *worker) incr(r *protocol.Request, out []byte) []byte {
+// delete removes a key, where Request.Unique is not 0 only the item that has it.
+func (w *worker) delete(r *protocol.Request) store.Status {
+	key, route := w.canonical(r.Key)
+	st := w.store.Delete(key, w.seed.Key(key), route, w.now, r.Unique)
+	switch st {
+	case store.Deleted:
+		w.n.DeleteHits++
+	case store.NotFound:
+		w.n.DeleteMisses++
+	}
+	return st
+}
+
+// incr runs incr and decr: Stored, NotFound, NonNumeric, Exists or NoMemory.
+func (w *worker) incr(r *protocol.Request) (store.Number, store.Status) {
 	d := &w.delta
+	*d = store.Delta{Now: w.now, Decr: r.Verb == protocol.Decr, Delta: r.Delta}
+	if r.Form != protocol.Classic {
+		d.CAS, d.WantCAS, d.Vivify, d.Initial = r.Unique, true, r.Vivify, r.Initial
+		d.Deadline = deadline(r.Exptime, w.now, w.wall)
+	}
 	d.Key, d.Route = w.canonical(r.Key)
 	d.Hash = w.seed.Key(d.Key)
-	d.Now, d.Decr, d.Delta = w.now, r.Verb == protocol.Decr, r.Delta
 	n, st := w.store.Delta(d)
 	hits, misses := &w.n.IncrHits, &w.n.IncrMisses
 	if d.Decr {
 		hits, misses = &w.n.DecrHits, &w.n.DecrMisses
 	}
-	switch st {
-	case store.Stored, store.Ignored:
+	switch {
+	case st == store.Ignored:
+		st = store.Stored
 		*hits++
-		return protocol.AppendNumber(out, n.Value)
-	case store.NotFound:
+	case st == store.Stored && !n.Created:
+		*hits++
+	case st == store.NotFound:
 		*misses++
-	case store.NoMemory:
-		return protocol.AppendReply(out, protocol.NoMemoryDelta)
 	}
-	return protocol.AppendReply(out, reply(st))
+	return n, st
 }
 
 // reply words the outcome of a command. It is the one place where the two meet.

@@ -50,6 +50,14 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 			return n, out, ended
 		}
 		r := &ss.parser.Request
+		if r.Form == protocol.Binary {
+			ss.counted = ss.counted || r.Verb == protocol.Get || r.Verb == protocol.Gat
+			var end bool
+			if out, end = w.binary(r, out); end {
+				return n, out, ended
+			}
+			continue
+		}
 		switch r.Verb {
 		case protocol.Get, protocol.Gets, protocol.Gat, protocol.Gats:
 			ss.counted = true

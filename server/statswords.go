@@ -15,10 +15,20 @@ import (
 )
 
 // lines collects the lines of a stats answer.
-type lines struct{ out []byte }
+type lines struct {
+	out    []byte
+	binary *protocol.Request // to be answered in the binary protocol; nil: as text
+}
 
-func (l *lines) text(name, value string)    { l.out = protocol.AppendStat(l.out, name, value) }
-func (l *lines) uint(name string, v uint64) { l.out = protocol.AppendStatUint(l.out, name, v) }
+func (l *lines) text(name, value string) {
+	if l.binary != nil {
+		l.out = protocol.AppendBinaryStat(l.out, l.binary, name, value)
+		return
+	}
+	l.out = protocol.AppendStat(l.out, name, value)
+}
+
+func (l *lines) uint(name string, v uint64) { l.text(name, strconv.FormatUint(v, 10)) }
 func (l *lines) int(name string, v int64)   { l.uint(name, uint64(max(v, 0))) }
 func (l *lines) zero(names ...string) {
 	for _, name := range names {
@@ -28,7 +38,7 @@ func (l *lines) zero(names ...string) {
 
 // appendStats answers `stats` and its words. memcached takes a prefix for a word: `stats s` is `stats settings`.
 func (s *Server) appendStats(out []byte, r *protocol.Request) []byte {
-	l := lines{out}
+	l := lines{out: out}
 	if r.NArgs == 0 {
 		s.generalStats(&l)
 		return protocol.AppendReply(l.out, protocol.End)
@@ -46,20 +56,29 @@ func (s *Server) appendStats(out []byte, r *protocol.Request) []byte {
 		return protocol.AppendReply(out, protocol.DumpNotAllowed)
 	case strings.HasPrefix("conns", word):
 		s.connStats(&l)
-	case word == "items":
-		s.itemStats(&l)
-	case word == "slabs":
-		s.slabStats(&l)
-	case word == "sizes":
-		l.text("sizes_status", "disabled")
-	case word == "fish":
-		s.fishStats(&l)
-	case word == "routes":
-		s.routeStats(&l)
-	default:
+	case !s.statsGroup(&l, word):
 		return protocol.AppendReply(out, protocol.Error)
 	}
 	return protocol.AppendReply(l.out, protocol.End)
+}
+
+// statsGroup writes the groups whose names are written out in full; false: there is no such group.
+func (s *Server) statsGroup(l *lines, group string) bool {
+	switch group {
+	case "items":
+		s.itemStats(l)
+	case "slabs":
+		s.slabStats(l)
+	case "sizes":
+		l.text("sizes_status", "disabled")
+	case "fish":
+		s.fishStats(l)
+	case "routes":
+		s.routeStats(l)
+	default:
+		return false
+	}
+	return true
 }
 
 // appendDetail answers `stats detail`. Prefixes are not counted, so it can only be off.

@@ -23,7 +23,8 @@ var update = flag.Bool("update", false, "rewrite the transcripts with what memca
 // transcripts are what every implementation has to answer. The data lines of a transcript are joined without their line
 // ends; \r \n \t \0 \\ and \xHH stand for bytes, \{N*text} for N times the text. Each client section is a connection of its
 // own and is followed by what the server answers; the items of the sections before it are flushed. A number that differs
-// from run to run, the last word of a gets, is written CAS.
+// from run to run, the last word of a gets, is written CAS. Files whose name begins with binary are written as packets and
+// spellAnswers have it.
 const transcripts = "../testdata/protocol/*.txtar"
 
 // differs marks a transcript, in its first line, that the real memcached does not follow; it says why.
@@ -123,8 +124,18 @@ func escape(data []byte) []byte {
 
 // exchange is one connection of a transcript.
 type exchange struct {
-	name     string
-	in, want []byte
+	name   string
+	binary bool
+	in     []byte
+	want   []byte // as shown has it
+}
+
+// shown is what the server answered in the form that a transcript is compared with.
+func (x *exchange) shown(answer []byte) []byte {
+	if x.binary {
+		return spellAnswers(answer)
+	}
+	return maskUniques(answer)
 }
 
 // readTranscript returns the exchanges of a file and whether the real memcached follows it.
@@ -136,9 +147,18 @@ func readTranscript(t testing.TB, path string) (all []exchange, real bool) {
 	}
 	for _, f := range archive.Files {
 		if name, ok := strings.CutPrefix(f.Name, "client: "); ok {
-			all = append(all, exchange{name: name, in: unescape(t, f.Data)})
+			x := exchange{name: name, binary: strings.HasPrefix(filepath.Base(path), "binary")}
+			if x.binary {
+				x.in = packets(t, f.Data)
+			} else {
+				x.in = unescape(t, f.Data)
+			}
+			all = append(all, x)
 		} else if f.Name == "server" && len(all) > 0 {
-			all[len(all)-1].want = unescape(t, f.Data)
+			x := &all[len(all)-1]
+			if x.want = f.Data; !x.binary {
+				x.want = unescape(t, f.Data)
+			}
 		} else {
 			t.Fatalf("%s: unknown section %q", path, f.Name)
 		}
@@ -146,23 +166,33 @@ func readTranscript(t testing.TB, path string) (all []exchange, real bool) {
 	return all, !bytes.HasPrefix(archive.Comment, []byte(differs))
 }
 
-// eachTranscript runs f with every file.
-func eachTranscript(t *testing.T, f func(t *testing.T, path string)) {
+func transcriptPaths(t testing.TB) []string {
 	t.Helper()
 	paths, err := filepath.Glob(transcripts)
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no transcripts: %v", err)
 	}
-	for _, path := range paths {
+	return paths
+}
+
+// eachTranscript runs f with every file.
+func eachTranscript(t *testing.T, f func(t *testing.T, path string)) {
+	t.Helper()
+	for _, path := range transcriptPaths(t) {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) { f(t, path) })
 	}
 }
 
-func compare(t *testing.T, how string, got, want []byte) {
+func compare(t *testing.T, how string, x *exchange, answer []byte) {
 	t.Helper()
-	if got := maskUniques(got); !bytes.Equal(got, want) {
-		t.Errorf("%s\ngot:\n%s\nwant:\n%s", how, shorten(escape(got)), shorten(escape(want)))
+	got, want := x.shown(answer), x.want
+	if bytes.Equal(got, want) {
+		return
 	}
+	if !x.binary {
+		got, want = escape(got), escape(want)
+	}
+	t.Errorf("%s\ngot:\n%s\nwant:\n%s", how, shorten(got), shorten(want))
 }
 
 func TestTranscriptsOverSockets(t *testing.T) {
@@ -176,7 +206,7 @@ func TestTranscriptsOverSockets(t *testing.T) {
 						size = 1000
 					}
 					playSocket(t, addr, []byte("flush_all\r\nverbosity 0\r\n"), 100)
-					compare(t, fmt.Sprintf("%s, in pieces of %d", x.name, size), playSocket(t, addr, x.in, size), x.want)
+					compare(t, fmt.Sprintf("%s, in pieces of %d", x.name, size), &x, playSocket(t, addr, x.in, size))
 				}
 			}
 		})
@@ -194,7 +224,7 @@ func TestTranscriptsCutAnywhere(t *testing.T) {
 			}
 			for cut := 0; cut <= len(x.in) && !t.Failed(); cut += step {
 				playSession(t, s, []byte("flush_all\r\n"), 100)
-				compare(t, fmt.Sprintf("%s, cut after %d bytes", x.name, cut), playSession(t, s, x.in, cut, len(x.in)), x.want)
+				compare(t, fmt.Sprintf("%s, cut after %d bytes", x.name, cut), &x, playSession(t, s, x.in, cut, len(x.in)))
 			}
 		}
 	})
@@ -215,10 +245,10 @@ func TestTranscriptsOnMemcached(t *testing.T) {
 			playSocket(t, addr, []byte("flush_all\r\nverbosity 0\r\n"), 100)
 			got := playSocket(t, addr, x.in, len(x.in))
 			if *update {
-				all[i].want = maskUniques(got)
+				all[i].want = x.shown(got)
 				continue
 			}
-			compare(t, x.name, got, x.want)
+			compare(t, x.name, &x, got)
 		}
 		if *update {
 			rewrite(t, path, all)
@@ -239,7 +269,11 @@ func rewrite(t *testing.T, path string, all []exchange) {
 		if f.Name == "server" {
 			continue
 		}
-		files = append(files, f, txtar.File{Name: "server", Data: escape(all[next].want)})
+		want := all[next].want
+		if !all[next].binary {
+			want = escape(want)
+		}
+		files = append(files, f, txtar.File{Name: "server", Data: want})
 		next++
 	}
 	archive.Files = files
