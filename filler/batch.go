@@ -2,13 +2,15 @@ package filler
 
 import (
 	"sort"
-	"sync/atomic"
+	"sync"
+	"time"
 )
 
 // Batch is the keys that one query answers, and the place for its rows. A Source uses it in the goroutine that Load was
 // called in and keeps nothing of it.
 type Batch struct {
 	r     *route
+	plan  *plan   // when it was formed
 	trial *source // the source that this batch probes, if any
 
 	keys  []byte
@@ -23,29 +25,37 @@ type Batch struct {
 	names   []string // columns without ord
 	parts   []Part   // scratch of Parts
 
-	settled      int         // items[:settled] have been ended
-	paid         int         // tokens of negatives_rate taken for it
-	absentMisses int         // of them not to be given back
-	asked        []outcome   // by source, for the breakers
-	claimed      atomic.Bool // whoever sets it ends the leases
+	maxValue int // Options.MaxValue
+	maxOut   int // Options.BatchBytes
+
+	paid   int       // tokens of negatives_rate taken for it
+	failed bool      // a load of it ended in an error
+	asked  []outcome // by source, for the breakers
+
+	mu   sync.Mutex
+	done []bool // by item: its lease has been ended; guarded by mu
 }
 
 // result is what came back for one item.
 type result struct {
 	state    resultState
+	asIs     bool   // the payload is a source's item, not a row
 	off, end uint32 // of the payload in out
 	flags    uint32
+	size     int           // with RowsList: bytes of the rows so far
+	ttl      time.Duration // 0: none
 }
 
 type resultState uint8
 
 const (
-	resultNone    resultState = iota // no row so far
-	resultValue                      // a payload
-	resultRefused                    // the sources refuse a part: absent
-	resultFailed                     // the row cannot be encoded, or the source failed for good
-	resultUnsure                     // no row, but not every source was asked
-	resultLater                      // the dispatcher sends it again
+	resultNone     resultState = iota // no row so far
+	resultValue                       // a payload
+	resultRefused                     // the sources refuse a part: absent
+	resultTooLarge                    // a payload over maxValue
+	resultFailed                      // the row cannot be encoded, or the source failed for good
+	resultUnsure                      // no row, but not every source was asked
+	resultLater                       // the dispatcher sends it again
 )
 
 // listed is a row of a list.
@@ -56,13 +66,12 @@ type listed struct {
 
 // outcome is the end of one load.
 type outcome struct {
-	src  *source
-	err  error
-	keys int
+	src *source
+	err error
 }
 
 // Route returns the route with its query. It is shared: do not change it.
-func (b *Batch) Route() *Route { return &b.r.cfg }
+func (b *Batch) Route() *Route { return &b.plan.cfg }
 
 // Len returns the number of keys asked for, at least 1.
 func (b *Batch) Len() int { return len(b.todo) }
@@ -77,10 +86,10 @@ func (b *Batch) key(item int32) []byte {
 
 // Parts returns the parts of the key with index i in the order of Route.Parts. They are valid until the next call.
 func (b *Batch) Parts(i int) []Part {
-	if b.r.cfg.Split == nil {
+	if b.plan.cfg.Split == nil {
 		return nil
 	}
-	b.parts = b.r.cfg.Split(b.parts[:0], b.Key(i))
+	b.parts = b.plan.cfg.Split(b.parts[:0], b.Key(i))
 	return b.parts
 }
 
@@ -90,36 +99,102 @@ func (b *Batch) Columns(names []string) { b.names = names }
 
 // Row hands over a row for the key with index ord-1: ord counts from 1, as WITH ORDINALITY does. vals are its columns
 // without ord; they are encoded at once and not kept. An ord outside the batch is counted and ignored, and so is, with
-// RowsOne, a second row for the same key.
+// RowsOne, a second row for the same key. A row over Options.MaxValue is not kept.
 func (b *Batch) Row(ord int64, vals []Value) {
-	b.rows++
-	if ord < 1 || ord > int64(len(b.todo)) {
-		b.r.count.badOrd.Add(1)
+	cfg := &b.plan.cfg
+	list := cfg.Rows == RowsList
+	item, ok := b.arrived(ord, list)
+	if !ok || (!list && len(vals) == 1 && vals[0].Kind == Null) {
 		return
 	}
-	item := b.todo[ord-1]
 	res := &b.results[item]
-	list := b.r.cfg.Rows == RowsList
-	if res.state != resultNone && (!list || res.state != resultValue) {
-		b.r.count.extraRows.Add(1)
-		return
-	}
-	if !list && len(vals) == 1 && vals[0].Kind == Null {
+	if b.tooLong(vals) {
+		*res = result{state: resultTooLarge}
 		return
 	}
 	off := len(b.out)
-	out, flags, err := b.r.cfg.appendRow(b.out, b.names, vals, list)
-	if err != nil || len(out) > 1<<31 {
+	out, flags, err := cfg.appendRow(b.out, b.names, vals, list)
+	if err != nil {
 		b.out = out[:off]
 		res.state = resultFailed
 		b.r.count.encodeErrors.Add(1)
 		return
 	}
-	b.out = out
-	*res = result{state: resultValue, off: uint32(off), end: uint32(len(out)), flags: flags}
-	if list {
-		b.list = append(b.list, listed{item, res.off, res.end})
+	if b.fits(res, out) {
+		res.flags = flags
+		if list {
+			b.list = append(b.list, listed{item, res.off, res.end})
+		}
 	}
+}
+
+// Item hands over the payload for the key with index ord-1 as another cache holds it, with its client flags: neither encoding nor
+// flags of the route apply, and with RowsList it is the whole list. ttl is the time that it remains there; 0 is no limit.
+func (b *Batch) Item(ord int64, payload []byte, flags uint32, ttl time.Duration) {
+	item, ok := b.arrived(ord, false)
+	if !ok {
+		return
+	}
+	res := &b.results[item]
+	if len(payload) > b.maxValue {
+		*res = result{state: resultTooLarge}
+		return
+	}
+	if b.fits(res, append(b.out, payload...)) {
+		res.flags, res.ttl, res.asIs = flags, max(ttl, 0), true
+	}
+}
+
+// arrived counts a row and returns the item that it is for, unless it is for none.
+func (b *Batch) arrived(ord int64, list bool) (item int32, ok bool) {
+	b.rows++
+	if ord < 1 || ord > int64(len(b.todo)) {
+		b.r.count.badOrd.Add(1)
+		return 0, false
+	}
+	item = b.todo[ord-1]
+	switch b.results[item].state {
+	case resultNone:
+		return item, true
+	case resultValue:
+		if list && !b.results[item].asIs {
+			return item, true
+		}
+		b.r.count.extraRows.Add(1)
+	case resultTooLarge, resultFailed, resultLater: // decided by a row before it
+		if !list {
+			b.r.count.extraRows.Add(1)
+		}
+	}
+	return 0, false
+}
+
+// tooLong tells whether a row is beyond all hope, so that it is not even encoded: an encoding may leave blanks out.
+func (b *Batch) tooLong(vals []Value) bool {
+	n := 0
+	for i := range vals {
+		n += len(vals[i].Text)
+	}
+	return n > 2*b.maxValue
+}
+
+// fits takes out, to which a payload or a list's next row was appended, unless that is too much for the item or the batch.
+func (b *Batch) fits(res *result, out []byte) bool {
+	off := len(b.out)
+	size := res.size + len(out) - off
+	switch {
+	case size > b.maxValue:
+		*res = result{state: resultTooLarge}
+	case len(out) > b.maxOut:
+		*res = result{state: resultLater}
+		b.r.count.overflowed.Add(1)
+	default:
+		b.out = out
+		*res = result{state: resultValue, off: uint32(off), end: uint32(len(out)), size: size}
+		return true
+	}
+	b.out = out[:off]
+	return false
 }
 
 // Restart takes back the rows that this load has handed over so far, for a source that asks once more.
@@ -140,8 +215,12 @@ func (b *Batch) join() {
 			continue // one of its rows could not be encoded
 		}
 		off := len(b.out)
-		b.out, res.flags = b.r.cfg.appendList(b.out, rows)
+		b.out, res.flags = b.plan.cfg.appendList(b.out, rows)
 		res.off, res.end = uint32(off), uint32(len(b.out))
+		if len(b.out)-off > b.maxValue {
+			*res = result{state: resultTooLarge}
+			b.out = b.out[:off]
+		}
 	}
 	b.list = b.list[:0]
 }
@@ -157,16 +236,16 @@ func (b *Batch) forget() {
 // batchKeep bounds the buffers that a batch takes along when it is reused.
 const batchKeep = 1 << 20
 
-func (b *Batch) reset(r *route) {
+func (b *Batch) reset(r *route, maxValue, maxOut int) {
 	if cap(b.out) > batchKeep {
 		b.out = nil
 	}
 	clear(b.asked)
-	b.r, b.trial, b.names = r, nil, nil
-	b.keys, b.items, b.todo, b.results = b.keys[:0], b.items[:0], b.todo[:0], b.results[:0]
+	b.r, b.plan, b.trial, b.names = r, r.plan, nil, nil
+	b.keys, b.items, b.todo, b.results, b.done = b.keys[:0], b.items[:0], b.todo[:0], b.results[:0], b.done[:0]
 	b.out, b.list, b.asked, b.rows = b.out[:0], b.list[:0], b.asked[:0], 0
-	b.settled, b.paid, b.absentMisses = 0, 0, 0
-	b.claimed.Store(false)
+	b.maxValue, b.maxOut = maxValue, maxOut
+	b.paid, b.failed = 0, false
 }
 
 func (b *Batch) add(e entry, key []byte) {
@@ -174,4 +253,17 @@ func (b *Batch) add(e entry, key []byte) {
 	b.keys = append(b.keys, key...)
 	b.items = append(b.items, e)
 	b.results = append(b.results, result{})
+	b.done = append(b.done, false)
+}
+
+// abandon ends, by end, the leases that the load has not ended, and leaves it none to end.
+func (b *Batch) abandon(end func(*entry)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.items {
+		if !b.done[i] {
+			b.done[i] = true
+			end(&b.items[i])
+		}
+	}
 }

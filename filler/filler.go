@@ -54,8 +54,8 @@ const (
 	NoRoom
 )
 
-// Hooks are the functions that end leases and tell about them. They are called from several goroutines at once and must not
-// block. key and value are only valid during the call.
+// Hooks are the functions that end leases and tell about them. They are called from several goroutines at once, must not
+// block and must not call the Filler. key and value are only valid during the call.
 type Hooks struct {
 	Put    func(l Lease, route uint16, key, value []byte, flags uint32) PutStatus
 	Absent func(l Lease, route uint16, key []byte) PutStatus // the source has no row
@@ -69,6 +69,10 @@ type Hooks struct {
 
 	// SourceDown tells that none of a route's sources can be reached, or that one can again.
 	SourceDown func(route uint16, down bool)
+
+	// PutTTL is Put for a value that its source keeps only for ttl, more than 0: the item may not outlive that. It is
+	// optional: where it is nil, Put is called and the remaining time is lost.
+	PutTTL func(l Lease, route uint16, key, value []byte, flags uint32, ttl time.Duration) PutStatus
 }
 
 // SourceSpec is a source with its limits.
@@ -76,7 +80,7 @@ type SourceSpec struct {
 	Name     string
 	Source   Source
 	Timeout  time.Duration // the source's own limit for a statement; default 2 s. A load is cut off 500 ms after it
-	Rate     float64       // rows asked a second, all routes together; 0: no limit
+	Rate     float64       // keys asked a second, all routes together; 0: no limit
 	MaxLoads int           // loads at once, all routes together; 0: no limit. The size of the source's connection pool
 }
 
@@ -84,11 +88,16 @@ type SourceSpec struct {
 type Options struct {
 	Sources  []SourceSpec
 	Routes   []Route
-	Hooks    Hooks // all of them
+	Hooks    Hooks // all of them but PutTTL
 	Logger   zerolog.Logger
 	RingSize int // slots of a ring of 272 bytes each, a power of two; default 4096
-	Queue    int // leases queued, all routes together; default 1,000,000
+	Queue    int // leases queued, all routes together; default 1,000,000. Lanes share it as they share a route's queue
 	Retries  int // loads of one lease after the first, on a connection error; default 5
+	MaxValue int // bytes of a payload; a longer one is thrown away and its key counts as too large; default 1 MiB
+
+	// BatchBytes bounds the payloads that one batch holds, in bytes; default 16 MiB, and never less than twice MaxValue. The
+	// keys whose rows find no room are asked once more.
+	BatchBytes int
 }
 
 // Defaults of Options, SourceSpec and Limits.
@@ -101,6 +110,8 @@ const (
 	DefaultWindow      = 2 * time.Millisecond
 	DefaultConcurrency = 2
 	DefaultRouteQueue  = 100_000
+	DefaultMaxValue    = 1 << 20
+	DefaultBatchBytes  = 16 << 20
 )
 
 const (
@@ -110,19 +121,20 @@ const (
 
 // Filler is safe for concurrent use.
 type Filler struct {
-	hooks    Hooks
-	log      zerolog.Logger
-	ringSize int
-	bound    int
-	retries  uint8
+	hooks      Hooks
+	log        zerolog.Logger
+	ringSize   int
+	bound      int
+	retries    uint8
+	maxValue   int
+	batchBytes int
 
-	sources []*source
-	routes  []*route // in the order of Options.Routes
-	byID    []*route // by id, with holes; read only after New
-	pool    pond.Pool
+	table atomic.Pointer[table] // what Apply made last, for everybody but the dispatcher
+	pool  pond.Pool
 
 	wakeup   chan struct{}
-	events   chan event // ends of loads and of probes; never full, see New
+	events   chan event // ends of loads and of probes
+	changes  chan change
 	stopping chan struct{}
 	force    chan struct{} // closed when Shutdown waits no longer
 	done     chan struct{} // closed when the dispatcher has ended
@@ -131,6 +143,7 @@ type Filler struct {
 	cancel   context.CancelFunc
 	poolCtx  context.Context // of the pond pools, which lose queued tasks when it ends: only after the last
 	poolStop context.CancelFunc
+	closing  sync.WaitGroup // sources that Apply has replaced
 
 	mu       sync.Mutex
 	closed   bool
@@ -151,7 +164,10 @@ func New(o Options) (*Filler, error) {
 		hooks: h, log: o.Logger,
 		ringSize: defaultInt(o.RingSize, DefaultRingSize),
 		bound:    defaultInt(o.Queue, DefaultQueue),
+		maxValue: defaultInt(o.MaxValue, DefaultMaxValue),
 		wakeup:   make(chan struct{}, 1),
+		events:   make(chan event, 64),
+		changes:  make(chan change),
 		stopping: make(chan struct{}),
 		force:    make(chan struct{}),
 		done:     make(chan struct{}),
@@ -160,43 +176,19 @@ func New(o Options) (*Filler, error) {
 		return nil, fmt.Errorf("filler: ring size %d is not a power of two", f.ringSize)
 	}
 	f.retries = uint8(min(defaultInt(o.Retries, DefaultRetries), 100))
-	now := time.Now()
-	byName := make(map[string]*source)
-	for _, spec := range o.Sources {
-		if spec.Source == nil || spec.Name == "" || byName[spec.Name] != nil {
-			return nil, fmt.Errorf("filler: source %q has no name, no implementation or the name of another", spec.Name)
-		}
-		s := newSource(spec, now)
-		byName[spec.Name] = s
-		f.sources = append(f.sources, s)
-	}
-	slots := 0
-	for _, cfg := range o.Routes {
-		r, err := newRoute(cfg, byName, now)
-		if err != nil {
-			return nil, err
-		}
-		for len(f.byID) <= int(cfg.ID) {
-			f.byID = append(f.byID, nil)
-		}
-		if other := f.byID[cfg.ID]; other != nil {
-			return nil, fmt.Errorf("filler: route %q has the id %d of route %q", cfg.Name, cfg.ID, other.cfg.Name)
-		}
-		f.byID[cfg.ID] = r
-		f.routes = append(f.routes, r)
-		slots += r.cfg.Limits.Concurrency
-	}
+	f.batchBytes = max(defaultInt(o.BatchBytes, DefaultBatchBytes), 2*f.maxValue)
+	f.running = make(map[*Batch]struct{})
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.poolCtx, f.poolStop = context.WithCancel(context.Background())
 
-	// A pond pool that refuses a task of its subpool loses it and the subpool's worker. The parent's queue therefore holds
-	// more than all subpools can submit at once, which is bounded by their own concurrency.
-	f.pool = pond.NewPool(max(1, slots), pond.WithContext(f.poolCtx), pond.WithQueueSize(2*slots+1), pond.WithNonBlocking(true))
-	for _, r := range f.routes {
-		n := r.cfg.Limits.Concurrency
-		r.pool = f.pool.NewSubpool(n, pond.WithQueueSize(n), pond.WithNonBlocking(true))
+	// A pond pool that refuses a task of its subpool loses it and the subpool's worker. The parent's queue is therefore
+	// unbounded by itself: what the dispatcher submits is bounded by the routes' concurrencies.
+	f.pool = pond.NewPool(1, pond.WithContext(f.poolCtx), pond.WithQueueSize(pond.Unbounded), pond.WithNonBlocking(true))
+	if err := f.apply(o.Sources, o.Routes); err != nil {
+		f.cancel()
+		f.poolStop()
+		return nil, err
 	}
-	f.events = make(chan event, slots+len(f.sources)) // one for each load and probe that can be under way
 	go f.dispatch()
 	return f, nil
 }
@@ -215,11 +207,12 @@ func (f *Filler) NewRing() *Ring {
 }
 
 // SetOff switches a route off or on by name and tells whether there is such a route. Off, its queued leases are ended and
-// new ones end at once; loads under way finish.
+// new ones end at once; loads under way finish. It stays off over an Apply.
 func (f *Filler) SetOff(name string, off bool) bool {
-	for _, r := range f.routes {
-		if r.cfg.Name == name {
-			r.off.Store(off)
+	t := f.table.Load()
+	for i, p := range t.plans {
+		if p.cfg.Name == name {
+			t.routes[i].off.Store(off)
 			wake(f.wakeup)
 			return true
 		}
@@ -227,11 +220,12 @@ func (f *Filler) SetOff(name string, off bool) bool {
 	return false
 }
 
-// ErrClosed is returned by a second Shutdown.
+// ErrClosed is returned by Apply after Shutdown, and by a second Shutdown.
 var ErrClosed = errors.New("filler: closed")
 
 // Shutdown ends every lease: it closes the rings, drops what is queued, cancels the loads under way and waits for them. When
-// ctx ends first, the leases of loads that do not obey are ended as well and ctx's error is returned.
+// ctx ends first, the leases of loads that do not obey are ended as well and ctx's error is returned. The sources of the last
+// Apply stay open: they are the caller's to close.
 func (f *Filler) Shutdown(ctx context.Context) error {
 	f.mu.Lock()
 	if f.closed {
@@ -242,13 +236,19 @@ func (f *Filler) Shutdown(ctx context.Context) error {
 	f.mu.Unlock()
 	close(f.stopping)
 	f.cancel()
+	closed := make(chan struct{})
+	go func() {
+		<-f.done
+		f.closing.Wait()
+		close(closed)
+	}()
 	select {
-	case <-f.done:
+	case <-closed:
 		return nil
 	case <-ctx.Done():
 		close(f.force)
 		<-f.done
-		return fmt.Errorf("filler: loads left behind at shutdown: %w", ctx.Err())
+		return fmt.Errorf("filler: loads or sources left behind at shutdown: %w", ctx.Err())
 	}
 }
 

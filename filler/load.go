@@ -16,11 +16,19 @@ type event struct {
 	split bool    // the items to be sent again go in two halves
 }
 
-// load runs one batch on a pond worker: it asks the route's sources in turn, ends the leases that are settled and leaves
+// report hands ev to the dispatcher, if it is still there.
+func (f *Filler) report(ev *event) {
+	select {
+	case f.events <- *ev:
+	case <-f.done:
+	}
+}
+
+// load runs one batch on a pond worker: it asks the plan's sources in turn, ends the leases that are settled and leaves
 // the others, marked resultLater, to the dispatcher.
 func (f *Filler) load(b *Batch) {
 	ev := event{batch: b}
-	defer func() { f.events <- ev }()
+	defer f.report(&ev)
 	returned := false
 	defer func() {
 		if returned {
@@ -33,42 +41,49 @@ func (f *Filler) load(b *Batch) {
 		for i := range b.results {
 			b.results[i] = result{state: resultFailed}
 		}
-		if b.settled > 0 || b.claimed.CompareAndSwap(false, true) {
-			f.settle(b)
-		}
+		f.settle(b, false)
 	}()
 	ev.err, ev.split = f.ask(b)
-	if b.claimed.CompareAndSwap(false, true) {
-		f.settle(b)
-	}
+	f.settle(b, false)
 	returned = true
 }
 
-// ask fills b.results from the route's sources, the first that has a row first.
+// ask fills b.results from the plan's sources, the first that has a row first.
 func (f *Filler) ask(b *Batch) (err error, split bool) {
-	r := b.r
-	r.count.batches.Add(1)
+	b.r.count.batches.Add(1)
+	feeds := b.plan.feeds
 	unsure := false
-	for _, fd := range r.feeds {
-		if fd.src.down.Load() && fd.src != b.trial && len(r.feeds) > 1 {
+	for i, fd := range feeds {
+		paid := 0
+		if i == 0 {
+			paid = len(b.items) // by the dispatcher
+		}
+		if fd.src.down.Load() && fd.src != b.trial && len(feeds) > 1 {
 			unsure = true
+			fd.src.tokens.take(-paid)
 			continue
 		}
-		if err = f.prepare(fd, b); err == nil {
+		if err = f.prepare(fd, b, &paid); err == nil {
 			if len(b.todo) == 0 {
+				fd.src.tokens.take(-paid)
 				break
 			}
-			err = f.askOne(fd.src, b)
-		}
-		b.asked = append(b.asked, outcome{fd.src, err, len(b.todo)})
-		if err == nil {
-			if r.cfg.Rows == RowsList {
-				b.join()
+			if err = f.pay(fd, b, paid); err == nil {
+				err = f.askOne(fd, b)
 			}
-			continue
 		}
-		b.forget()
-		return err, f.giveUp(b, err)
+		b.asked = append(b.asked, outcome{fd.src, err})
+		if err != nil {
+			b.forget()
+			b.failed = true
+			return err, f.giveUp(b, err)
+		}
+		if len(b.list) > 0 {
+			b.join()
+		}
+		if i+1 < len(feeds) {
+			f.settle(b, true) // what is there need not wait for the next source
+		}
 	}
 	if unsure {
 		for i := range b.results {
@@ -80,16 +95,20 @@ func (f *Filler) ask(b *Batch) (err error, split bool) {
 	return nil, false
 }
 
-// prepare learns what fd's query accepts, where that is not known, and chooses the items to ask fd for.
-func (f *Filler) prepare(fd *feed, b *Batch) error {
+// prepare learns what fd's query accepts, where that is not known, and chooses the items to ask fd for. Learning takes time: what
+// was paid for the moment before it is given back.
+func (f *Filler) prepare(fd *feed, b *Batch, paid *int) error {
 	var err error
 	if fd.typed && fd.params.Load() == nil {
-		ctx, cancel := context.WithTimeout(f.ctx, fd.src.spec.Timeout+loadGrace)
+		ctx, cancel := context.WithTimeout(f.ctx, fd.timeout+loadGrace)
 		var p Params
-		if p, err = fd.src.spec.Source.(Typer).Params(ctx, &b.r.cfg); err == nil {
+		if p, err = fd.impl.(Typer).Params(ctx, &b.plan.cfg); err == nil {
 			fd.params.Store(&p)
 		}
 		cancel()
+		fd.src.tokens.take(-*paid)
+		b.r.tokens.take(-*paid)
+		*paid = 0
 	}
 	b.todo = b.todo[:0]
 	for i := range b.items {
@@ -98,9 +117,9 @@ func (f *Filler) prepare(fd *feed, b *Batch) error {
 			continue
 		}
 		res.state = resultNone
-		if !b.items[i].checked {
+		if b.items[i].checked != b.plan.gen {
 			var bad bool
-			if b.parts, bad = fd.refused(b.parts, &b.r.cfg, b.key(int32(i))); bad {
+			if b.parts, bad = fd.refused(b.parts, &b.plan.cfg, b.key(int32(i))); bad {
 				res.state = resultRefused
 				continue
 			}
@@ -110,22 +129,50 @@ func (f *Filler) prepare(fd *feed, b *Batch) error {
 	return err
 }
 
+// pay sees to it that the keys to be asked for are within the rates: those that paid keys were not taken for yet may have to wait.
+func (f *Filler) pay(fd *feed, b *Batch, paid int) error {
+	n := len(b.todo)
+	if paid >= n {
+		fd.src.tokens.take(n - paid)
+		return nil
+	}
+	now := time.Now()
+	wait := fd.src.tokens.reserve(n-paid, now)
+	if fd == b.plan.feeds[0] {
+		wait = max(wait, b.r.tokens.reserve(n-paid, now))
+	}
+	if wait == 0 {
+		return nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-f.ctx.Done():
+		return f.ctx.Err()
+	}
+}
+
 // askOne runs one load under its deadline.
-func (f *Filler) askOne(s *source, b *Batch) error {
-	within := s.spec.Timeout + leaseGrace
+func (f *Filler) askOne(fd *feed, b *Batch) error {
+	within := fd.timeout + leaseGrace
 	for _, item := range b.todo {
 		f.hooks.Sent(b.items[item].lease, within)
 	}
-	b.r.count.asked.Add(uint64(len(b.todo)))
+	c, n := &b.r.count, uint64(len(b.todo))
+	c.asked.Add(n)
+	fd.src.loads.Add(1)
+	fd.src.asked.Add(n)
 	b.rows = 0
-	ctx, cancel := context.WithTimeout(f.ctx, s.spec.Timeout+loadGrace)
+	ctx, cancel := context.WithTimeout(f.ctx, fd.timeout+loadGrace)
 	defer cancel()
 	start := time.Now()
-	err := s.spec.Source.Load(ctx, b)
-	b.r.count.loadNanos.Add(uint64(time.Since(start)))
-	b.r.count.rows.Add(uint64(b.rows))
+	err := fd.impl.Load(ctx, b)
+	c.loadNanos.Add(uint64(time.Since(start)))
+	c.rows.Add(uint64(b.rows))
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		b.r.count.cutOff.Add(1)
+		c.cutOff.Add(1)
 		var e *Error
 		if !errors.As(err, &e) {
 			err = &Error{FaultDown, err}
@@ -169,43 +216,53 @@ func (f *Filler) giveUp(b *Batch, err error) (split bool) {
 	return fault == FaultData && len(b.todo) > 1
 }
 
-// settle ends the lease of every item that has an answer. b.settled moves before the hook is called, so that a hook that
-// panics does not get the same lease again.
-func (f *Filler) settle(b *Batch) {
+// settle ends the lease of every item that has an answer; with valuesOnly, of those that have a value. An item counts as done
+// before the hook is called, so that a hook that panics does not get the same lease again.
+func (f *Filler) settle(b *Batch, valuesOnly bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	c := &b.r.count
-	id := b.r.cfg.ID
-	for b.settled < len(b.items) {
-		i := b.settled
-		b.settled++
-		l, key, res := b.items[i].lease, b.key(int32(i)), b.results[i]
+	for i := range b.items {
+		res := &b.results[i]
+		if b.done[i] || res.state == resultLater || (valuesOnly && res.state != resultValue) {
+			continue
+		}
+		b.done[i] = true
+		l, key := b.items[i].lease, b.key(int32(i))
 		switch res.state {
-		case resultLater:
 		case resultValue:
-			c.put(f.hooks.Put(l, id, key, b.out[res.off:res.end], res.flags))
-		case resultNone, resultRefused:
-			if res.state == resultRefused {
-				c.badPart.Add(1)
-			} else if b.items[i].lane == LaneMiss {
-				b.absentMisses++
-			}
-			c.closed(f.hooks.Absent(l, id, key), &c.absent)
+			c.put(f.put(l, b.r.id, key, b.out[res.off:res.end], res))
+		case resultNone:
+			c.closed(f.hooks.Absent(l, b.r.id, key), &c.absent)
+		case resultRefused:
+			c.badPart.Add(1)
+			c.closed(f.hooks.Absent(l, b.r.id, key), &c.absent)
+		case resultTooLarge:
+			c.closed(f.hooks.Failed(l, b.r.id, key), &c.tooLarge)
 		default:
-			c.closed(f.hooks.Failed(l, id, key), &c.failed)
+			c.closed(f.hooks.Failed(l, b.r.id, key), &c.failed)
 		}
 	}
 }
 
+func (f *Filler) put(l Lease, route uint16, key, value []byte, res *result) PutStatus {
+	if res.ttl > 0 && f.hooks.PutTTL != nil {
+		return f.hooks.PutTTL(l, route, key, value, res.flags, res.ttl)
+	}
+	return f.hooks.Put(l, route, key, value, res.flags)
+}
+
 // probe asks a source whether it is there.
-func (f *Filler) probe(s *source) {
+func (f *Filler) probe(s *source, timeout time.Duration) {
 	ev := event{src: s}
-	defer func() { f.events <- ev }()
+	defer f.report(&ev)
 	defer func() {
 		if p := recover(); p != nil {
 			ev.err = fmt.Errorf("filler: source panicked: %v", p)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(f.ctx, s.spec.Timeout+loadGrace)
+	ctx, cancel := context.WithTimeout(f.ctx, timeout+loadGrace)
 	defer cancel()
 	ev.err = errors.New("filler: the probe ended its goroutine")
-	ev.err = s.spec.Source.(Pinger).Ping(ctx)
+	ev.err = s.impl.(Pinger).Ping(ctx)
 }

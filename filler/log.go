@@ -21,17 +21,17 @@ func (l *logLimiter) pass(now time.Time) (suppressed int, ok bool) {
 	return suppressed, true
 }
 
-func (f *Filler) logLoad(r *route, err error, keys int, now time.Time) {
+func (f *Filler) logLoad(r *route, name string, err error, keys int, now time.Time) {
 	if n, ok := r.limiter.pass(now); ok {
-		f.log.Warn().Str("route", r.cfg.Name).Err(err).Int("keys", keys).Int("suppressed", n).Msg("load failed")
+		f.log.Warn().Str("route", name).Err(err).Int("keys", keys).Int("suppressed", n).Msg("load failed")
 	}
 }
 
 // logSource writes a change of a source's state. Changes come at the breaker's pace, so going up is always written.
 func (f *Filler) logSource(s *source, down bool) {
 	if down {
-		f.log.Error().Str("source", s.spec.Name).Str("error", *s.lastErr.Load()).Msg("source is down; stale items live on")
+		f.log.Error().Str("source", s.name).Str("error", *s.lastErr.Load()).Msg("source is down; stale items live on")
 		return
 	}
-	f.log.Info().Str("source", s.spec.Name).Msg("source is up")
+	f.log.Info().Str("source", s.name).Msg("source is up")
 }

@@ -5,18 +5,19 @@ const chunkLen = 128
 
 // entry is a queued lease. Its key lies in the buffer beside it.
 type entry struct {
-	lease   Lease
+	lease   Lease  // a zero Serial: moved to another lane, nothing is left here
 	off     uint32 // of the key in the buffer
 	n       uint8  // length of the key
 	lane    Lane
 	tries   uint8 // loads that failed so far
-	checked bool  // its parts passed the check against known types
+	checked uint8 // the plan whose types its parts passed; 0: none
 }
 
 // chunk is a run of entries with their keys, both without pointers.
 type chunk struct {
 	next        *chunk
-	first, last int // entries[first:last] are queued
+	id          uint32 // in its pool
+	first, last int    // entries[first:last] are queued
 	entries     [chunkLen]entry
 	keys        []byte
 }
@@ -27,8 +28,14 @@ type queue struct {
 	n          int
 }
 
+// place is where an entry lies. It has no pointer, so that an index of places costs the garbage collector nothing.
+type place struct {
+	chunk uint32
+	at    uint32
+}
+
 // push appends a lease with a copy of its key. Chunks come from and go back to pool.
-func (q *queue) push(pool *chunkPool, e entry, key []byte) {
+func (q *queue) push(pool *chunkPool, e entry, key []byte) place {
 	c := q.tail
 	if c == nil || c.last == chunkLen {
 		c = pool.get()
@@ -41,28 +48,60 @@ func (q *queue) push(pool *chunkPool, e entry, key []byte) {
 	}
 	e.off, e.n = uint32(len(c.keys)), uint8(len(key))
 	c.keys = append(c.keys, key...)
-	c.entries[c.last] = e
+	at := c.last
+	c.entries[at] = e
 	c.last++
 	q.n++
+	return place{c.id, uint32(at)}
 }
 
 // front returns the oldest entry and its key, valid until drop. The queue must not be empty.
-func (q *queue) front() (*entry, []byte) {
+func (q *queue) front(pool *chunkPool) (*entry, []byte) {
+	for q.head.entries[q.head.first].lease.Serial == 0 {
+		q.next(pool)
+	}
 	e := &q.head.entries[q.head.first]
-	return e, q.head.keys[e.off : e.off+uint32(e.n)]
+	return e, q.head.key(e)
 }
 
-// drop takes the oldest entry away.
+func (c *chunk) key(e *entry) []byte { return c.keys[e.off : e.off+uint32(e.n)] }
+
+// drop takes the entry away that front returned.
 func (q *queue) drop(pool *chunkPool) {
+	q.next(pool)
+	q.n--
+	q.tidy(pool)
+}
+
+// next steps over the oldest entry.
+func (q *queue) next(pool *chunkPool) {
 	c := q.head
 	c.first++
-	q.n--
 	if c.first == c.last {
 		if q.head = c.next; q.head == nil {
 			q.tail = nil
 		}
 		pool.put(c)
 	}
+}
+
+// tidy gives back the chunks of a queue in which nothing is left but the places of moved entries.
+func (q *queue) tidy(pool *chunkPool) {
+	for q.n == 0 && q.head != nil {
+		q.next(pool)
+	}
+}
+
+// cut takes the entry at p out of the queue, wherever it stands, and returns it with its key, valid until the next push. Only an
+// entry that was pushed to q and not dropped since has a place.
+func (q *queue) cut(pool *chunkPool, p place) (entry, []byte) {
+	c := pool.byID[p.chunk]
+	e := c.entries[p.at]
+	c.entries[p.at].lease = Lease{}
+	q.n--
+	key := c.key(&e)
+	q.tidy(pool)
+	return e, key
 }
 
 // moveTo appends everything in q to dst and leaves q empty.
@@ -80,10 +119,12 @@ func (q *queue) moveTo(dst *queue) {
 	*q = queue{}
 }
 
-// chunkPool keeps a few empty chunks for reuse.
+// chunkPool numbers all chunks in use and keeps a few empty ones.
 type chunkPool struct {
 	free *chunk
 	n    int
+	byID []*chunk
+	ids  []uint32 // not in use
 }
 
 // poolChunks is how many empty chunks are kept: 8,192 keys, about 1 MiB.
@@ -92,15 +133,26 @@ const poolChunks = 64
 func (p *chunkPool) get() *chunk {
 	c := p.free
 	if c == nil {
-		return &chunk{keys: make([]byte, 0, chunkLen*64)}
+		c = &chunk{keys: make([]byte, 0, chunkLen*64)}
+	} else {
+		p.free = c.next
+		p.n--
+		c.next = nil
 	}
-	p.free = c.next
-	p.n--
-	c.next = nil
+	if n := len(p.ids); n > 0 {
+		c.id = p.ids[n-1]
+		p.ids = p.ids[:n-1]
+		p.byID[c.id] = c
+	} else {
+		c.id = uint32(len(p.byID))
+		p.byID = append(p.byID, c)
+	}
 	return c
 }
 
 func (p *chunkPool) put(c *chunk) {
+	p.byID[c.id] = nil
+	p.ids = append(p.ids, c.id)
 	if p.n >= poolChunks {
 		return
 	}

@@ -11,15 +11,16 @@ const ringClosed = 1 << 63
 
 // slot is one place of a ring, reused for ever.
 type slot struct {
-	lease Lease
-	route uint16
-	lane  Lane
-	n     uint8
-	key   [MaxKey]byte
+	lease   Lease
+	route   uint16
+	lane    Lane
+	n       uint8
+	promote bool // the lease was pushed before, and lane is its new one
+	key     [MaxKey]byte
 }
 
 // Ring carries leases from one producer, a worker, to the filler. It is bounded and made of slots that are reused: Push
-// copies into a slot and allocates nothing. Push and Flush belong to one goroutine at a time.
+// copies into a slot and allocates nothing. Push, Promote and Flush belong to one goroutine at a time.
 type Ring struct {
 	slots []slot
 	wake  chan struct{} // the filler's; one token is enough for all rings
@@ -28,7 +29,7 @@ type Ring struct {
 	head     atomic.Uint64 // next position to write, and ringClosed
 	seen     uint64        // the producer's last look at tail
 	signaled uint64        // head when the filler was last woken
-	full     atomic.Uint64 // pushes refused
+	full     atomic.Uint64 // pushes and promotions refused
 
 	_    [64]byte
 	tail atomic.Uint64 // next position to read; only the filler writes it
@@ -42,6 +43,17 @@ func newRing(size int, wake chan struct{}) *Ring {
 // Push hands over a lease with a copy of its key. False means the ring is full (counted) or closed, or the key too long: the
 // lease is still the caller's, who ends it. The filler may first hear of it at Flush.
 func (r *Ring) Push(route uint16, lane Lane, l Lease, key []byte) bool {
+	return r.put(route, lane, l, key, false)
+}
+
+// Promote says that somebody more urgent asks for a lease that was pushed before, here or on another ring: while it is still
+// queued in a lower lane, it moves to the end of this one. It is harmless for a lease that was sent or has ended. False means the
+// ring is full (counted) or closed; the lease then stays where it is. It allocates nothing, and Flush applies to it as well.
+func (r *Ring) Promote(route uint16, lane Lane, l Lease) bool {
+	return r.put(route, lane, l, nil, true)
+}
+
+func (r *Ring) put(route uint16, lane Lane, l Lease, key []byte, promote bool) bool {
 	h := r.head.Load()
 	if h&ringClosed != 0 || len(key) > MaxKey {
 		return false
@@ -54,7 +66,7 @@ func (r *Ring) Push(route uint16, lane Lane, l Lease, key []byte) bool {
 		}
 	}
 	s := &r.slots[h&(size-1)]
-	s.lease, s.route, s.lane, s.n = l, route, lane, uint8(len(key))
+	s.lease, s.route, s.lane, s.n, s.promote = l, route, lane, uint8(len(key)), promote
 	copy(s.key[:], key)
 	if !r.head.CompareAndSwap(h, h+1) {
 		return false // closed meanwhile

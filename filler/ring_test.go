@@ -108,14 +108,14 @@ func TestQueueKeepsOrderAcrossChunks(t *testing.T) {
 	next, want := 0, 0
 	push := func(q *queue, n int) {
 		for range n {
-			q.push(&pool, entry{lease: Lease{1, uint64(next)}}, []byte(fmt.Sprint("key", next)))
+			q.push(&pool, entry{lease: Lease{1, uint64(next + 1)}}, []byte(fmt.Sprint("key", next)))
 			next++
 		}
 	}
 	pop := func(n int) {
 		for range n {
-			e, key := q.front()
-			if e.lease.Serial != uint64(want) || string(key) != fmt.Sprint("key", want) {
+			e, key := q.front(&pool)
+			if e.lease.Serial != uint64(want+1) || string(key) != fmt.Sprint("key", want) {
 				t.Fatalf("got %d %q, want %d", e.lease.Serial, key, want)
 			}
 			q.drop(&pool)

@@ -2,8 +2,10 @@ package filler
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -38,12 +40,15 @@ type Limits struct {
 	Batch         int           // keys a query
 	Window        time.Duration // longest time that a key is held back for company while a slot is free, which only Rate causes
 	Concurrency   int           // queries at once
-	Rate          float64       // rows asked a second
-	Queue         int           // leases queued; of it refresh gets 3/4 and warm 1/2, so that they never crowd out a miss
-	NegativesRate float64       // missed keys a second that may turn out to be absent
+	Rate          float64       // keys asked a second
+	Queue         int           // leases queued; of it stale gets 7/8, refresh 3/4 and warm 1/2, so that they never crowd out a miss
+	NegativesRate float64       // keys asked a second that nobody holds and that turn out to be absent
 }
 
-// Route is a key pattern's query and limits. It does not change after New.
+// Route is a key pattern's query and limits. Only Apply changes it.
+//
+// In any second at most Limits.Rate + Limits.Concurrency x Limits.Batch keys are asked, whatever their lanes. What is above NegativesRate
+// waits, oldest first, while found keys and refills of held items go on; a burst of Concurrency x Batch absent keys is let by.
 type Route struct {
 	ID       uint16
 	Name     string
@@ -58,31 +63,48 @@ type Route struct {
 	Limits   Limits
 }
 
-// feed is one of a route's sources.
+// feed is one of a plan's sources.
 type feed struct {
-	src    *source
-	typed  bool                   // src is a Typer
-	params atomic.Pointer[Params] // nil: not known yet
+	src     *source
+	impl    Source
+	timeout time.Duration
+	typed   bool                   // impl is a Typer
+	params  atomic.Pointer[Params] // nil: not known yet
 }
 
-// route is a Route at work. The dispatcher owns the plain fields below cfg and feeds.
-type route struct {
+// plan is a Route at work: what one Apply made of it. cfg, feeds and pool never change; the dispatcher owns the rest. A batch
+// keeps the plan that it was formed under.
+type plan struct {
 	cfg   Route
 	feeds []*feed
 	pool  pond.Pool
+	stop  context.CancelFunc // ends pool
+	gen   uint8              // tells plans of a route apart; never 0
+
+	inFlight int // batches of this plan
+	retired  bool
+}
+
+// route is what outlives an Apply. The dispatcher owns the plain fields.
+type route struct {
+	id    uint16
 	off   atomic.Bool
 	count counters
+
+	plan    *plan
+	removed bool
 
 	lanes    [laneCount]queue
 	again    queue   // failed loads whose backoff is over; before all lanes, being the oldest
 	split    []queue // halves of batches with a bad key, each to be sent alone
 	waiting  []retry // failed loads in their backoff
 	queued   int     // leases in all of these
-	inFlight int     // batches
+	inFlight int     // batches of all plans
 	down     bool    // told to Hooks.SourceDown
 
-	tokens    bucket
+	tokens    meter
 	negatives bucket
+	held      bool   // keys wait for tokens of negatives
 	parts     []Part // scratch
 	limiter   logLimiter
 }
@@ -92,8 +114,8 @@ type retry struct {
 	keys queue
 }
 
-func newRoute(cfg Route, sources map[string]*source, now time.Time) (*route, error) {
-	fail := func(format string, args ...any) (*route, error) {
+func newPlan(cfg Route, specs []SourceSpec, sources map[string]*source) (*plan, error) {
+	fail := func(format string, args ...any) (*plan, error) {
 		return nil, fmt.Errorf("filler: route %q: %s", cfg.Name, fmt.Sprintf(format, args...))
 	}
 	if cfg.ID == 0 {
@@ -112,48 +134,85 @@ func newRoute(cfg Route, sources map[string]*source, now time.Time) (*route, err
 	if l.Window <= 0 {
 		l.Window = DefaultWindow
 	}
-	r := &route{cfg: cfg}
-	burst := float64(l.Batch * l.Concurrency)
+	p := &plan{cfg: cfg}
 	for _, name := range cfg.Sources {
 		s := sources[name]
 		if s == nil {
 			return fail("there is no source %q", name)
 		}
-		s.routes = append(s.routes, r)
-		s.tokens.size += burst
-		_, typed := s.spec.Source.(Typer)
-		r.feeds = append(r.feeds, &feed{src: s, typed: typed})
+		if p.uses(s) {
+			return fail("it names source %q twice", name)
+		}
+		spec := specs[slices.IndexFunc(specs, func(spec SourceSpec) bool { return spec.Name == name })]
+		_, typed := spec.Source.(Typer)
+		p.feeds = append(p.feeds, &feed{src: s, impl: spec.Source, timeout: spec.Timeout, typed: typed})
 	}
-	if len(r.feeds) == 0 {
+	if len(p.feeds) == 0 {
 		return fail("it names no source")
 	}
-	r.tokens = newBucket(l.Rate, max(1, min(burst, l.Rate)), now)
-	// What is in flight has paid and is paid back when a row is found, so the bucket holds that much in any case.
-	r.negatives = newBucket(l.NegativesRate, max(burst, l.NegativesRate), now)
-	return r, nil
+	return p, nil
 }
 
-// room returns how many leases may be queued when one of lane l arrives.
-func (r *route) room(l Lane) int {
-	switch l {
-	case LaneRefresh:
-		return r.cfg.Limits.Queue * 3 / 4
-	case LaneWarm:
-		return r.cfg.Limits.Queue / 2
-	default:
-		return r.cfg.Limits.Queue
+func (p *plan) uses(s *source) bool {
+	return slices.ContainsFunc(p.feeds, func(fd *feed) bool { return fd.src == s })
+}
+
+// burst is how many keys can be under way at once.
+func (p *plan) burst() int { return p.cfg.Limits.Batch * p.cfg.Limits.Concurrency }
+
+// retire frees the plan's pool when its last batch has ended.
+func (p *plan) retire() {
+	p.retired = true
+	if p.inFlight == 0 {
+		p.stop()
 	}
 }
 
-// refused tells whether all sources of the route refuse a part of key. scratch is reused and returned.
-func (r *route) refused(scratch []Part, key []byte) ([]Part, bool) {
-	for _, fd := range r.feeds {
+// setPlan lets the route go on with p. What its rates have spent stays spent.
+func (r *route) setPlan(p *plan, now time.Time) {
+	if p.gen = 1; r.plan != nil && r.plan.gen < math.MaxUint8 {
+		p.gen = r.plan.gen + 1
+	}
+	r.plan = p
+	l, burst := &p.cfg.Limits, float64(p.burst())
+	r.tokens.set(l.Rate, min(burst, l.Rate), now)
+	// What is in flight has paid and is paid back when a row is found, so the bucket holds that much in any case.
+	r.negatives.set(l.NegativesRate, burst, now)
+}
+
+// roomFor returns how many leases may be queued, of at most bound, when one of lane l arrives.
+func roomFor(bound int, l Lane) int {
+	switch l {
+	case LaneStale:
+		return bound - bound/8
+	case LaneRefresh:
+		return bound - bound/4
+	case LaneWarm:
+		return bound - bound/2
+	default:
+		return bound
+	}
+}
+
+// refused tells whether all sources of the plan refuse a part of key. scratch is reused and returned.
+func (p *plan) refused(scratch []Part, key []byte) ([]Part, bool) {
+	for _, fd := range p.feeds {
 		var bad bool
-		if scratch, bad = fd.refused(scratch, &r.cfg, key); !bad {
+		if scratch, bad = fd.refused(scratch, &p.cfg, key); !bad {
 			return scratch, false
 		}
 	}
 	return scratch, true
+}
+
+// typesKnown tells whether the check of a key against the sources' types is final.
+func (p *plan) typesKnown() bool {
+	for _, fd := range p.feeds {
+		if fd.typed && fd.params.Load() == nil {
+			return false
+		}
+	}
+	return len(p.feeds) == 1
 }
 
 // refused tells whether the source refuses a part of key. While a Typer's types are unknown nothing is: the load that learns

@@ -98,11 +98,13 @@ const (
 	sourceProbe             // half open: one probe is under way or due
 )
 
-// source is a SourceSpec with its breaker. The dispatcher owns the plain fields.
+// source is a SourceSpec with its breaker and its rate. The dispatcher owns the plain fields.
 type source struct {
-	spec   SourceSpec
-	routes []*route
-	tokens bucket
+	name    string
+	impl    Source
+	limit   int // SourceSpec.MaxLoads
+	timeout time.Duration
+	routes  []*route // that use it
 
 	state     sourceState
 	failures  int // in a row
@@ -111,20 +113,17 @@ type source struct {
 	inFlight  int // loads
 	probing   bool
 
+	tokens meter
+
 	down    atomic.Bool // state is not sourceUp; read by loads
 	opened  atomic.Uint64
 	probes  atomic.Uint64
+	loads   atomic.Uint64
+	asked   atomic.Uint64
 	lastErr atomic.Pointer[string]
 }
 
-func newSource(spec SourceSpec, now time.Time) *source {
-	if spec.Timeout <= 0 {
-		spec.Timeout = DefaultTimeout
-	}
-	s := &source{spec: spec}
-	s.tokens = newBucket(spec.Rate, spec.Rate, now) // its size grows with the routes that use it
-	return s
-}
+func newSource(spec SourceSpec) *source { return &source{name: spec.Name, impl: spec.Source} }
 
 // fail notes that the source could not be reached and tells whether it counts as down from now on. A probe decides at once.
 func (s *source) fail(err error, now time.Time, atOnce bool) (opened bool) {

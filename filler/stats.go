@@ -14,11 +14,12 @@ const (
 	DropRetryFull                    // no room for a failed load
 	DropOff                          // the route is switched off
 	DropShutdown
-	DropPool // the pool refused the batch, which it never should
+	DropRemoved // Apply took the route away
+	DropPool    // the pool refused the batch, which it never should
 	dropCount
 )
 
-var dropNames = [dropCount]string{"queue_full", "filler_full", "retry_full", "off", "shutdown", "pool"}
+var dropNames = [dropCount]string{"queue_full", "filler_full", "retry_full", "off", "shutdown", "removed", "pool"}
 
 // String returns the reason as statistics name it.
 func (d DropReason) String() string { return dropNames[d] }
@@ -31,16 +32,19 @@ const (
 
 // counters of one route, each written by whoever sees the event.
 type counters struct {
-	leased  [laneCount]atomic.Uint64
-	dropped [dropCount][laneCount]atomic.Uint64
+	leased   [laneCount]atomic.Uint64
+	promoted [laneCount]atomic.Uint64
+	dropped  [dropCount][laneCount]atomic.Uint64
+	queued   [laneCount]atomic.Int64
 
 	stored, same, absent, failed, kept, killed, tooLarge, noRoom atomic.Uint64
 
 	skipped, badPart, retried, bisected                 atomic.Uint64
 	batches, asked, rows, extraRows, badOrd, loadNanos  atomic.Uint64
 	queryErrors, dataErrors, sourceErrors, encodeErrors atomic.Uint64
-	panics, cutOff                                      atomic.Uint64
-	queued, inFlight                                    atomic.Int64
+	panics, cutOff, overflowed, negativesOpened         atomic.Uint64
+	negativesHeld                                       atomic.Bool
+	inFlight                                            atomic.Int64
 }
 
 // put counts the outcome of a value.
@@ -72,7 +76,7 @@ func (c *counters) closed(s PutStatus, done *atomic.Uint64) {
 	}
 }
 
-// RouteStats is a snapshot of one route. Counters run from New. Leases taken from rings end as exactly one of Stored, Same,
+// RouteStats is a snapshot of one route. Counters run from the Apply, or New, that brought its ID. Leases taken from rings end as exactly one of Stored, Same,
 // Absent, Failed, Killed, TooLarge, NoRoom, Skipped or Dropped, or are still Queued or in a batch.
 type RouteStats struct {
 	Name string
@@ -80,11 +84,13 @@ type RouteStats struct {
 	Off  bool
 	Down bool // none of its sources can be reached
 
-	Leased   [Lanes]uint64              // taken from rings
-	Dropped  [DropReasons][Lanes]uint64 // ended without a load
-	Queued   int64                      // now, waiting for a batch
-	Batches  uint64                     // sent
-	InFlight int64                      // batches now
+	Leased       [Lanes]uint64              // taken from rings, by the lane they came with
+	Promoted     [Lanes]uint64              // moved up to this lane
+	Dropped      [DropReasons][Lanes]uint64 // ended without a load
+	Queued       int64                      // now, waiting for a batch
+	QueuedByLane [Lanes]int64               // the same, by lane
+	Batches      uint64                     // sent
+	InFlight     int64                      // batches now
 
 	Asked     uint64 // keys asked for, retries included
 	Rows      uint64 // rows returned
@@ -109,38 +115,47 @@ type RouteStats struct {
 	EncodeErrors uint64 // rows
 	Panics       uint64
 	CutOff       uint64 // loads ended by our own deadline
+	Overflowed   uint64 // keys sent again because their batch had no room for their rows
+
+	NegativesHeld   bool   // keys wait now because too many have no row: limits.negatives_rate
+	NegativesOpened uint64 // times that this began
 }
 
 // SourceStats is a snapshot of one source.
 type SourceStats struct {
 	Name    string
 	Down    bool
+	Loads   uint64
+	Asked   uint64 // keys
 	Opened  uint64 // times the breaker opened
 	Probes  uint64
 	LastErr string // the last connection error, never cleared
 }
 
-// Stats returns the routes in the order of Options.Routes. It stops nothing; counters may be a moment apart.
+// Stats returns the routes in the order of the last Apply. It stops nothing; counters may be a moment apart.
 func (f *Filler) Stats() []RouteStats {
-	out := make([]RouteStats, len(f.routes))
-	for i, r := range f.routes {
+	t := f.table.Load()
+	out := make([]RouteStats, len(t.routes))
+	for i, r := range t.routes {
 		c := &r.count
 		s := RouteStats{
-			Name: r.cfg.Name, ID: r.cfg.ID, Off: r.off.Load(), Down: true,
-			Queued: c.queued.Load(), Batches: c.batches.Load(), InFlight: c.inFlight.Load(),
+			Name: t.plans[i].cfg.Name, ID: r.id, Off: r.off.Load(), Down: true,
+			Batches: c.batches.Load(), InFlight: c.inFlight.Load(),
 			Asked: c.asked.Load(), Rows: c.rows.Load(), ExtraRows: c.extraRows.Load(), BadOrd: c.badOrd.Load(),
 			LoadTime: time.Duration(c.loadNanos.Load()),
 			Stored:   c.stored.Load(), Same: c.same.Load(), Absent: c.absent.Load(), Failed: c.failed.Load(),
 			Kept: c.kept.Load(), Killed: c.killed.Load(), TooLarge: c.tooLarge.Load(), NoRoom: c.noRoom.Load(),
 			Skipped: c.skipped.Load(), BadPart: c.badPart.Load(), Retried: c.retried.Load(), Bisected: c.bisected.Load(),
 			QueryErrors: c.queryErrors.Load(), DataErrors: c.dataErrors.Load(), SourceErrors: c.sourceErrors.Load(),
-			EncodeErrors: c.encodeErrors.Load(), Panics: c.panics.Load(), CutOff: c.cutOff.Load(),
+			EncodeErrors: c.encodeErrors.Load(), Panics: c.panics.Load(), CutOff: c.cutOff.Load(), Overflowed: c.overflowed.Load(),
+			NegativesHeld: c.negativesHeld.Load(), NegativesOpened: c.negativesOpened.Load(),
 		}
-		for _, fd := range r.feeds {
+		for _, fd := range t.plans[i].feeds {
 			s.Down = s.Down && fd.src.down.Load()
 		}
 		for l := range c.leased {
-			s.Leased[l] = c.leased[l].Load()
+			s.Leased[l], s.Promoted[l], s.QueuedByLane[l] = c.leased[l].Load(), c.promoted[l].Load(), c.queued[l].Load()
+			s.Queued += s.QueuedByLane[l]
 			for d := range c.dropped {
 				s.Dropped[d][l] = c.dropped[d][l].Load()
 			}
@@ -150,11 +165,15 @@ func (f *Filler) Stats() []RouteStats {
 	return out
 }
 
-// Sources returns the sources in the order of Options.Sources.
+// Sources returns the sources in the order of the last Apply.
 func (f *Filler) Sources() []SourceStats {
-	out := make([]SourceStats, len(f.sources))
-	for i, s := range f.sources {
-		out[i] = SourceStats{Name: s.spec.Name, Down: s.down.Load(), Opened: s.opened.Load(), Probes: s.probes.Load()}
+	t := f.table.Load()
+	out := make([]SourceStats, len(t.sources))
+	for i, s := range t.sources {
+		out[i] = SourceStats{
+			Name: s.name, Down: s.down.Load(), Loads: s.loads.Load(), Asked: s.asked.Load(),
+			Opened: s.opened.Load(), Probes: s.probes.Load(),
+		}
 		if e := s.lastErr.Load(); e != nil {
 			out[i].LastErr = *e
 		}
@@ -162,7 +181,7 @@ func (f *Filler) Sources() []SourceStats {
 	return out
 }
 
-// RingFull returns how many pushes found their ring full, and Unknown how many leases named no route.
+// RingFull returns how many pushes and promotions found their ring full, and Unknown how many leases named no route.
 func (f *Filler) RingFull() (full, unknown uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
