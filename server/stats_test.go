@@ -10,7 +10,7 @@ import (
 )
 
 // statNames returns the names of a stats answer in order, and its values.
-func statNames(t *testing.T, reply string) (names []string, values map[string]string) {
+func statNames(t testing.TB, reply string) (names []string, values map[string]string) {
 	t.Helper()
 	values = make(map[string]string)
 	for line := range strings.SplitSeq(strings.TrimSuffix(reply, "END\r\n"), "\r\n") {
