@@ -50,4 +50,7 @@ func (a *ages) at(pos uint64) uint32 {
 }
 
 // stored returns the second at which the record at loc was written.
-func (sh *shard) stored(loc uint32) uint32 { return sh.st.ages.at(sh.pos(loc)) }
+func (sh *shard) stored(loc uint32) uint32 {
+	log, pos := sh.place(loc)
+	return sh.st.logs[log].ages.at(pos)
+}

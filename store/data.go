@@ -13,14 +13,14 @@ import (
 //
 // A data record: handle 4, length 4, hash 4, payload. One over a quarter of a segment has a run of pages for itself.
 type dataShard struct {
-	mu   sync.Mutex
-	s    *Store
-	st   *dataState
-	idx  *index
-	hs   []uint64 // by handle: see the handle word
-	seen []seenBucket
-	no   uint32
-	_    [64]byte
+	mu  sync.Mutex
+	s   *Store
+	st  *dataState
+	idx *index
+	hs  []uint64      // by handle: see the handle word
+	met []printBucket // payloads that were met once lately
+	no  uint32
+	_   [64]byte
 }
 
 type dataState struct {
@@ -33,31 +33,6 @@ type dataState struct {
 
 	count, bytes, live, refs int64 // data, their payload bytes, bytes of live records in segments, references
 	pages                    int64 // pages in runs
-}
-
-// seenBucket remembers the fingerprints of payloads that were met lately and are kept in their records, the oldest
-// forgotten first. A payload that is met again is kept as a datum from then on.
-type seenBucket struct {
-	print [seenWays]uint16
-	next  uint16
-	_     [3]uint16
-}
-
-// seenWays is how many fingerprints share a bucket: a stranger is taken for one of them once in 65,536/seenWays.
-const seenWays = 28
-
-// meet tells whether a payload with this digest was met before, and remembers it.
-func (ds *dataShard) meet(lo uint64) bool {
-	b := &ds.seen[lo>>32%uint64(len(ds.seen))]
-	print := max(uint16(lo>>48), 1)
-	for _, p := range b.print {
-		if p == print {
-			return true
-		}
-	}
-	b.print[b.next] = print
-	b.next = (b.next + 1) % seenWays
-	return false
 }
 
 // A handle word: references 24 bits | location 39 bits | in pages 1 bit. The location counts 4-byte units from the arena's
@@ -158,13 +133,13 @@ func (ds *dataShard) keep(lo uint64, value []byte) (handle uint32, ok bool) {
 		ds.st.refs++
 		return ds.global(n), true
 	}
-	if len(value) <= ds.s.z.privateMax && !ds.meet(lo) {
+	if len(value) <= ds.s.z.privateMax && !met(ds.met, lo) {
 		return noHandle, true
 	}
 	if n, ok = ds.newHandle(); !ok {
 		return 0, false
 	}
-	off, inPages, ok := ds.room(dataHead + len(value))
+	off, inPages, ok := ds.room(dataHead+len(value), forWrite)
 	if !ok {
 		ds.freeHandle(n)
 		return 0, false
@@ -212,7 +187,7 @@ func pagesFor(n int) int { return (n + pageSize - 1) / pageSize }
 func recordSize(n int) uint32 { return uint32(alignUp(uint64(n), 4)) }
 
 // room makes place for a data record of n bytes and returns its offset in the arena.
-func (ds *dataShard) room(n int) (off uint64, inPages, ok bool) {
+func (ds *dataShard) room(n int, why purpose) (off uint64, inPages, ok bool) {
 	z := &ds.s.z
 	if z.large(n) {
 		off, ok = ds.s.p.takePages(pagesFor(n))
@@ -223,17 +198,21 @@ func (ds *dataShard) room(n int) (off uint64, inPages, ok bool) {
 	}
 	size := recordSize(n)
 	if ds.st.tail == noSegment || uint64(ds.s.p.meta[ds.st.tail].used+size) > z.segment {
-		seg, ok := ds.s.p.segment()
+		seg, ok := ds.s.p.segment(why)
 		if !ok {
 			return 0, false, false
 		}
-		if old := ds.st.tail; old != noSegment {
+		old := ds.st.tail
+		if old != noSegment {
 			ds.s.p.meta[old].next = seg
 			ds.s.p.meta[seg].prev = old
 		} else {
 			ds.st.head = seg
 		}
 		ds.st.tail = seg
+		if old != noSegment && ds.s.p.meta[old].live == 0 {
+			ds.release(old) // it emptied while it was written
+		}
 	}
 	m := &ds.s.p.meta[ds.st.tail]
 	off = z.offSegments + uint64(ds.st.tail)<<z.segShift + uint64(m.used)
@@ -332,7 +311,7 @@ func (ds *dataShard) compact(n int) int {
 		h, bytes := binary.LittleEndian.Uint32(raw), dataHead+int(binary.LittleEndian.Uint32(raw[4:]))
 		size := recordSize(bytes)
 		if w := ds.hs[h]; wordRefs(w) > 0 && wordOffset(w) == from && w&paged == 0 {
-			to, _, ok := ds.room(bytes)
+			to, _, ok := ds.room(bytes, forMove)
 			if !ok {
 				return walked
 			}

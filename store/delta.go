@@ -79,7 +79,7 @@ func (s *Store) tryDelta(d *Delta) (n Number, st Status) {
 		pad(r.value, text)
 		return n, Stored
 	}
-	nd := draftOf(r)
+	nd := sh.redraft(&k)
 	nd.cas = n.CAS
 	sh.claim(&nd, d.Route, d.Now)
 	if d.Touch {
@@ -92,7 +92,7 @@ func (s *Store) tryDelta(d *Delta) (n Number, st Status) {
 			return n, NoMemory
 		}
 	}
-	if !sh.reserve(nd.size()) || !sh.link(d.Hash, k.slot, k.loc, r, &nd, &f) {
+	if !sh.reserve(&nd, forWrite) || !sh.link(d.Hash, k.slot, k.loc, r, &nd, &f) {
 		if nd.handle != noHandle {
 			f.add(nd.handle)
 		}

@@ -22,7 +22,7 @@ func (s *Store) makeRoom(need int64) bool {
 	end := time.Now().Add(roomTime + time.Duration(need)*roomTimePerMB/(1<<20))
 	for s.p.avail.Load() < want {
 		if !s.pass(s.opt.PassInline) || time.Now().After(end) {
-			return s.p.avail.Load() >= need && need > 0
+			return s.p.avail.Load() >= need+s.z.moves && need > 0
 		}
 	}
 	return true
@@ -112,47 +112,44 @@ func (s *Store) evictAny(n int) int {
 	return 0
 }
 
-// evict takes at most n records from the old end of the shard's log. done: a segment was freed, or there is none.
+// evict takes at most n records from the old end of one of the shard's logs. done: a segment was freed, or there is none.
 func (s *Store) evict(sh *shard, n int) (walked int, done bool) {
 	var f freed
 	now := s.Now()
 	sh.lock(now)
-	seg := sh.st.head
+	log := sh.overfull()
+	l := &sh.st.logs[log]
+	seg := l.head
 	if seg == noSegment {
 		sh.mu.Unlock()
 		return 0, true
 	}
 	z := &s.z
 	m := &s.p.meta[seg]
-	for walked < n && sh.st.head == seg && sh.st.evictOff < m.used {
-		loc := uint32((uint64(seg)<<z.segShift + uint64(sh.st.evictOff)) >> z.unitShift)
-		var r record
-		r.decode(sh.raw(loc))
-		sh.st.evictOff += uint32(alignUp(uint64(r.size), 1<<z.unitShift))
+	for walked < n && l.head == seg && l.walked < m.used {
+		k := held{loc: uint32((uint64(seg)<<z.segShift + uint64(l.walked)) >> z.unitShift)}
+		k.rec.decode(sh.raw(k.loc))
+		l.walked += uint32(alignUp(uint64(k.rec.size), 1<<z.unitShift))
 		walked++
-		h := s.opt.KeyHash(r.key)
-		if sh.idx.slot(h, loc) == nil {
+		h := s.opt.KeyHash(k.rec.key)
+		if k.slot = sh.idx.slot(h, k.loc); k.slot == nil {
 			continue // overwritten or deleted
 		}
-		switch v := sh.judge(&r, loc, h, r.route, now); {
-		case v == isExpired || v == isFlushed:
-			sh.expire(h, loc, &r, v, &f)
+		k.is = sh.judge(&k.rec, k.loc, h, k.rec.route, now)
+		switch {
+		case k.is >= isExpired:
+			sh.expire(h, k.loc, &k.rec, k.is, &f)
+		case sh.spare(h, log, &k, seg != l.tail):
 		default:
-			if r.route == 0 || r.state&stateKind != stateNegative {
-				sh.st.evictions++
-				if r.meta&metaFetched == 0 {
-					sh.st.evictedUnfetched++
-				}
-			}
-			large := s.inPages(&r)
-			sh.unlink(h, loc, &r, &f)
+			large := s.inPages(&k.rec)
+			sh.evictOne(h, log, &k, &f)
 			if large {
 				n = walked // that frees much already
 			}
 		}
 	}
-	done = sh.st.head != seg
-	if !done && sh.st.evictOff >= m.used && m.live == 0 {
+	done = l.head != seg
+	if !done && l.walked >= m.used && m.live == 0 {
 		// It is the segment being written: the next record opens another.
 		sh.release(seg)
 		done = true
@@ -160,6 +157,21 @@ func (s *Store) evict(sh *shard, n int) (walked int, done bool) {
 	sh.mu.Unlock()
 	s.giveBack(&f)
 	return walked, done
+}
+
+// evictOne takes a record out for want of memory. Its key is remembered, so that it is not on probation again when it comes
+// back soon.
+func (sh *shard) evictOne(h uint64, log int, k *held, f *freed) {
+	if r := &k.rec; !r.negative() {
+		sh.st.evictions++
+		if r.meta&metaFetched == 0 {
+			sh.st.evictedUnfetched++
+		}
+		if log == probation {
+			met(sh.gh, h)
+		}
+	}
+	sh.unlink(h, k.loc, &k.rec, f)
 }
 
 // inPages tells whether the record's value has a run of pages for itself.

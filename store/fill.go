@@ -68,7 +68,8 @@ func (sh *shard) putLease(l Lease, f *Fill, d *draft, row bool, out *freed) PutS
 		}
 		d.fetched = r.meta&metaFetched != 0
 	}
-	if !sh.reserve(d.size()) || !sh.link(l.Hash, k.slot, k.loc, &k.rec, d, out) {
+	sh.enlist(l.Hash, &k, d)
+	if !sh.reserve(d, forWrite) || !sh.link(l.Hash, k.slot, k.loc, &k.rec, d, out) {
 		sh.s.noMemory.Add(1)
 		return PutNoRoom
 	}
@@ -105,7 +106,7 @@ func (s *Store) putSame(l Lease, f *Fill) (st PutStatus, done bool) {
 // the log, so it cannot be made fresh where it stands.
 func (sh *shard) same(k *held, f *Fill) bool {
 	r := &k.rec
-	if r.route != f.Route || r.flags != f.Flags || r.state&stateKind == stateNegative || sh.pos(k.loc) < sh.st.routes[f.Route].stalePos {
+	if r.route != f.Route || r.flags != f.Flags || r.state&stateKind == stateNegative || sh.outdated(k) {
 		return false
 	}
 	if r.meta&metaInline != 0 {
@@ -115,6 +116,12 @@ func (sh *shard) same(k *held, f *Fill) bool {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
 	return bytes.Equal(ds.payload(ds.local(r.handle)), f.Value)
+}
+
+// outdated tells whether a record is stale by its place in the log: it is from before its route changed.
+func (sh *shard) outdated(k *held) bool {
+	log, pos := sh.place(k.loc)
+	return pos < sh.st.routes[k.rec.route].stalePos[log]
 }
 
 // refresh makes a record that holds the right payload a freshly filled one.
@@ -139,7 +146,7 @@ func (sh *shard) putNothing(l Lease, f *Fill, d *draft, rs *routeState, e leaseE
 	kind := k.rec.state & stateKind
 	placeholder := k.rec.state&stateSent != 0
 	if k.slot != nil && !placeholder && (k.rec.route == 0 || kind == stateClient) {
-		if k.rec.route == 0 || sh.pos(k.loc) < sh.st.routes[f.Route].stalePos {
+		if k.rec.route == 0 || sh.outdated(k) {
 			sh.asked(e, until)
 			return PutKept
 		}
@@ -154,7 +161,7 @@ func (sh *shard) putNothing(l Lease, f *Fill, d *draft, rs *routeState, e leaseE
 	}
 	d.state, d.value, d.handle, d.flags = d.state&^stateKind|stateNegative, nil, noHandle, 0
 	perShard := sh.s.p.limit.Load() / int64(sh.s.z.shards)
-	if k.slot == nil && sh.st.negBytes > perShard/negativeShare || !sh.reserve(d.size()) ||
+	if k.slot == nil && sh.st.negBytes > perShard/negativeShare || !sh.reserve(d, forWrite) ||
 		!sh.link(l.Hash, k.slot, k.loc, &k.rec, d, out) {
 		if k.slot != nil && f.Absent { // the row is gone: its old value may not stay
 			sh.unlink(l.Hash, k.loc, &k.rec, out)

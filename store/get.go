@@ -48,7 +48,7 @@ func (s *Store) Get(q *Lookup, it *Item) bool {
 		r.setState(r.state | stateSent)
 	}
 	if !q.NoBump {
-		r.raw[1] |= metaFetched
+		sh.hit(&k)
 		if r.route == 0 && r.offState != 0 {
 			r.setFilled(q.Now.Second())
 		}
@@ -149,7 +149,7 @@ func (sh *shard) rewrite(h uint64, k *held, ch change) bool {
 	needExpiry := ch.touch && ch.deadline != NoDeadline && r.offExpiry == 0
 	needBlock := ch.block && r.offState == 0
 	if needExpiry || needBlock || ch.cas != 0 && r.offCAS == 0 {
-		d := draftOf(r)
+		d := sh.redraft(k)
 		if ch.cas != 0 {
 			d.cas = ch.cas
 		}
@@ -157,7 +157,7 @@ func (sh *shard) rewrite(h uint64, k *held, ch change) bool {
 		if needBlock {
 			d.block, d.filled = true, sh.now.Second()
 		}
-		if sh.reserve(d.size()) {
+		if sh.reserve(&d, forWrite) {
 			sh.link(h, k.slot, k.loc, r, &d, nil)
 			k.loc = *k.slot
 			r.decode(sh.raw(k.loc))

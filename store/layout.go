@@ -6,8 +6,8 @@ import "math/bits"
 //
 //	header                         magic, layout, sizes, seed, routes
 //	segment metas                  one segMeta a segment
-//	key shards                     for each: shardState, index directory, lease buckets
-//	data shards                    for each: dataState, filter of payloads seen, index directory, handle table
+//	key shards                     for each: shardState, lease buckets, prints of evicted keys, index directory
+//	data shards                    for each: dataState, prints of payloads met, index directory, handle table
 //	segments                       the pool: key logs, data logs and index tables
 //	page area                      runs of pages for large values; twice the limit in address space, so that a run is found
 //
@@ -48,6 +48,8 @@ type segMeta struct {
 	used  uint32 // bytes written
 	live  uint32 // bytes of records still reachable
 	prev  uint32 // the owner's list
+	log   uint32 // key logs: which one
+	clock uint32 // key logs: the shard's insertion clock when it was opened
 	_     uint32
 }
 
@@ -65,9 +67,11 @@ type sizes struct {
 	dirCap            int // entries of one index directory at most
 	leaseBuckets      int
 	privateMax        int // longest value that may stay in its record
-	seenBuckets       int
+	metBuckets        int
+	ghostBuckets      int
 	handleCap         int
 	reserve           int64
+	moves             int64 // bytes kept back for passes
 	tableAlign        uint64
 	offMeta, offShard uint64
 	shardBlock        uint64
@@ -104,24 +108,27 @@ func derive(memory, capacity uint64, maxItem int) sizes {
 	z.dirCap = int(max(floorPow2(most/256)*2, 16))
 	z.leaseBuckets = int(min(max(floorPow2(perShard/64/sizeOf[leaseBucket]()), 8), 256))
 	z.privateMax = int(z.segment / 16)
-	z.seenBuckets = int(max(floorPow2(perShard/512/seenWays), 4))
+	z.metBuckets = int(max(floorPow2(perShard/512/printWays), 4))
+	z.ghostBuckets = int(max(floorPow2(perShard/256/printWays), 4))
 	z.handleCap = int(min(most/28, 1<<(32-z.shardBits)-1))
+	z.moves = min(max(int64(memory/z.segment)/128, 2), 8) * int64(z.segment)
 	z.reserve = reserveFor(memory, maxItem)
 
 	z.offMeta = alignUp(sizeOf[header](), pageSize)
 	z.offShard = alignUp(z.offMeta+uint64(z.segments)*sizeOf[segMeta](), pageSize)
-	z.shardBlock = alignUp(alignUp(sizeOf[shardState](), 64)+uint64(z.leaseBuckets)*sizeOf[leaseBucket]()+uint64(z.dirCap)*4, pageSize)
+	z.shardBlock = alignUp(alignUp(sizeOf[shardState](), 64)+uint64(z.leaseBuckets)*sizeOf[leaseBucket]()+
+		uint64(z.ghostBuckets)*sizeOf[printBucket]()+uint64(z.dirCap)*4, pageSize)
 	z.offData = z.offShard + uint64(z.shards)*z.shardBlock
-	z.dataBlock = alignUp(alignUp(sizeOf[dataState](), 64)+uint64(z.seenBuckets)*sizeOf[seenBucket]()+
+	z.dataBlock = alignUp(alignUp(sizeOf[dataState](), 64)+uint64(z.metBuckets)*sizeOf[printBucket]()+
 		uint64(z.dirCap)*4+uint64(z.handleCap)*8, pageSize)
 	z.offSegments = alignUp(z.offData+uint64(z.shards)*z.dataBlock, 2<<20)
 	z.offPages = alignUp(z.offSegments+uint64(z.segments)*z.segment, 2<<20)
 	z.pages = int(2 * capacity / pageSize)
 	z.total = z.offPages + uint64(z.pages)*pageSize
 
-	// Directories and handle tables are charged as they grow. Lease tables and filters count whole, from the start.
-	perKeyShard := sizeOf[shardState]() + uint64(z.leaseBuckets)*sizeOf[leaseBucket]()
-	z.fixed = int64(z.offMeta + memory/z.segment*sizeOf[segMeta]() + uint64(z.shards)*(perKeyShard+sizeOf[dataState]()+uint64(z.seenBuckets)*sizeOf[seenBucket]()) + memory/pageSize/4)
+	// Directories and handle tables are charged as they grow. Lease tables and prints count whole, from the start.
+	perKeyShard := sizeOf[shardState]() + uint64(z.leaseBuckets)*sizeOf[leaseBucket]() + uint64(z.ghostBuckets)*sizeOf[printBucket]()
+	z.fixed = int64(z.offMeta + memory/z.segment*sizeOf[segMeta]() + uint64(z.shards)*(perKeyShard+sizeOf[dataState]()+uint64(z.metBuckets)*sizeOf[printBucket]()) + memory/pageSize/4)
 	return z
 }
 

@@ -59,7 +59,8 @@ func (sh *shard) vivify(q *Lookup, k *held, it *Item, f *freed) bool {
 	if d.cas == 0 && q.WantCAS && !sh.s.opt.NoCAS {
 		d.cas = sh.newCAS()
 	}
-	if !sh.reserve(d.size()) || !sh.link(q.Hash, k.slot, k.loc, &k.rec, &d, f) {
+	sh.enlist(q.Hash, k, &d)
+	if !sh.reserve(&d, forWrite) || !sh.link(q.Hash, k.slot, k.loc, &k.rec, &d, f) {
 		return false
 	}
 	sh.st.total++
@@ -94,7 +95,7 @@ func (s *Store) Remove(d *Deletion) Status {
 		sh.remove(d.Hash, &k, &f)
 		return Deleted
 	}
-	nd := draftOf(&k.rec)
+	nd := sh.redraft(&k)
 	if d.Drop {
 		nd.value, nd.handle, nd.flags = nil, noHandle, d.Flags
 		nd.expiry, nd.hasExpiry, nd.fetched = 0, false, false
@@ -126,7 +127,7 @@ func (s *Store) Remove(d *Deletion) Status {
 	if !d.Drop {
 		into = nil // the payload stays referenced
 	}
-	if !sh.reserve(nd.size()) {
+	if !sh.reserve(&nd, forWrite) {
 		sh.remove(d.Hash, &k, &f)
 		return NoMemory
 	}

@@ -39,11 +39,27 @@ func newPool(a *arena, z *sizes) *pool {
 	return p
 }
 
+// purpose is what memory is taken for. Passes, which need some to free more, may use what is kept back from writes.
+type purpose bool
+
+const (
+	forWrite purpose = false
+	forMove  purpose = true
+)
+
+// fits tells whether n more bytes may be taken. The caller holds mu.
+func (p *pool) fits(n int64, why purpose) bool {
+	if why == forWrite {
+		n += p.z.moves
+	}
+	return p.avail.Load() >= n
+}
+
 // segment takes one segment; false when the limit is reached. Its meta is reset.
-func (p *pool) segment() (uint32, bool) {
+func (p *pool) segment(why purpose) (uint32, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.segmentLocked()
+	return p.segmentLocked(why)
 }
 
 // table takes place for one index table and returns its offset from the first segment. Tables are never given back, so those
@@ -52,7 +68,7 @@ func (p *pool) table(size uint32) (uint64, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.tables == noSegment || uint64(p.tableOff+size) > p.z.segment {
-		seg, ok := p.segmentLocked()
+		seg, ok := p.segmentLocked(forWrite)
 		if !ok {
 			return 0, false
 		}
@@ -63,8 +79,8 @@ func (p *pool) table(size uint32) (uint64, bool) {
 	return off, true
 }
 
-func (p *pool) segmentLocked() (uint32, bool) {
-	if p.avail.Load() < int64(p.z.segment) {
+func (p *pool) segmentLocked(why purpose) (uint32, bool) {
+	if !p.fits(int64(p.z.segment), why) {
 		return noSegment, false
 	}
 	var n uint32
@@ -104,7 +120,7 @@ func (p *pool) release(n uint32) {
 func (p *pool) charge(n int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if n > 0 && p.avail.Load() < n {
+	if n > 0 && !p.fits(n, forWrite) {
 		return false
 	}
 	p.avail.Add(-n)
@@ -139,7 +155,7 @@ func (p *pool) takePages(n int) (uint64, bool) {
 	need := int64(n) * pageSize
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.avail.Load() < need {
+	if !p.fits(need, forWrite) {
 		return 0, false
 	}
 	first := p.findRun(p.pageHint, n)

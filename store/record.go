@@ -180,6 +180,8 @@ type draft struct {
 	filled    uint32
 	state     byte
 	fetched   bool
+	hits      byte // counted ones
+	log       int
 }
 
 // noHandle marks an inline value.
@@ -242,16 +244,22 @@ func (d *draft) put(raw []byte) {
 	if d.fetched {
 		meta |= metaFetched
 	}
+	meta |= d.hits
 	copy(raw[p:], d.key)
 	raw[0], raw[1] = byte(len(d.key)), meta
 }
+
+// negative tells whether a record says that the source has no row.
+func (r *record) negative() bool { return r.route != 0 && r.state&stateKind == stateNegative }
+
+func (d *draft) negative() bool { return d.route != 0 && d.state&stateKind == stateNegative }
 
 // draftOf makes a draft like r. Its key and value alias r's memory, which stays until link has put the draft and drops r.
 func draftOf(r *record) draft {
 	d := draft{
 		key: r.key, value: r.value, handle: r.handle, flags: r.flags, cas: r.cas, expiry: r.expiry,
 		hasExpiry: r.meta&metaExpiry != 0, route: r.route, filled: r.filled, state: r.state, fetched: r.meta&metaFetched != 0,
-		block: r.meta&metaRoute != 0,
+		block: r.meta&metaRoute != 0, hits: r.meta & metaHits,
 	}
 	if r.meta&metaInline != 0 {
 		d.handle = noHandle

@@ -60,10 +60,14 @@ func (sh *shard) catchUp() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	sh.seenMoved = e.moved.Load()
-	end := sh.end()
+	sh.st.epochs++
+	end := [logCount]uint64{sh.end(probation), sh.end(mainLog)}
 	if sh.seenFlush != e.flush {
 		sh.seenFlush = e.flush
-		sh.st.flushPos, sh.st.flushSerial = end, sh.st.serial
+		sh.st.flushSerial = sh.st.serial
+		for log := range end {
+			sh.st.logs[log].flushPos = end[log]
+		}
 	}
 	for id := 1; id < int(sh.s.hdr.nextID); id++ {
 		if seen := &sh.seen[id]; seen.gone != e.gone[id] || seen.stale != e.stale[id] {
@@ -219,11 +223,13 @@ func (v verdict) present() bool { return v <= isStale }
 // judge tells what r, found at loc under hash h, is worth to a command on the given route (0: a plain key).
 func (sh *shard) judge(r *record, loc uint32, h uint64, route RouteID, now Time) verdict {
 	cell := &sh.st.routes[r.route]
-	pos := uint64(0)
-	if sh.st.flushPos|cell.gonePos|cell.stalePos != 0 {
-		if pos = sh.pos(loc); pos < max(sh.st.flushPos, cell.gonePos) {
+	outdated := false
+	if sh.st.epochs != 0 {
+		log, pos := sh.place(loc)
+		if pos < sh.st.logs[log].flushPos || pos < cell.gonePos[log] {
 			return isFlushed
 		}
+		outdated = pos < cell.stalePos[log]
 	}
 	sec := now.Second()
 	if r.expiry != 0 && sec >= r.expiry {
@@ -240,7 +246,7 @@ func (sh *shard) judge(r *record, loc uint32, h uint64, route RouteID, now Time)
 		return isFlushed
 	}
 	age := sec - r.filled
-	marked := r.state&stateStale != 0 || pos < cell.stalePos
+	marked := r.state&stateStale != 0 || outdated
 	switch r.state & stateKind {
 	case stateNegative:
 		if !marked && age < rs.Negative {
@@ -248,7 +254,7 @@ func (sh *shard) judge(r *record, loc uint32, h uint64, route RouteID, now Time)
 		}
 		return isOver
 	case stateClient:
-		if r.state&stateAsked != 0 && pos >= cell.stalePos {
+		if r.state&stateAsked != 0 && !outdated {
 			if age < rs.Negative {
 				return isFresh
 			}

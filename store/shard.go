@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// shard is one lock domain of keys: an index over records in a log of segments, oldest first, and the leases of its keys.
+// shard is one lock domain of keys: an index over records in two logs of segments, oldest first, and the leases of its keys.
 // mu guards everything below it and the arena bytes it owns.
 type shard struct {
 	mu  sync.Mutex
@@ -14,9 +14,11 @@ type shard struct {
 	st  *shardState
 	idx *index
 	lt  []leaseBucket
+	gh  []printBucket // keys evicted lately
 	no  int
 
-	now Time // of the command that holds the lock
+	now    Time   // of the command that holds the lock
+	spared uint32 // records that eviction has let pass in the main log since it last took one
 
 	seenMoved, seenFlush uint64 // counts of the store's epochs that this shard stands at
 	seen                 [MaxRoutes + 1]struct{ gone, stale uint32 }
@@ -25,17 +27,14 @@ type shard struct {
 
 // shardState is a key shard's part of the arena.
 type shardState struct {
-	head, tail  uint32 // segments of the log; noSegment where there is none
-	evictOff    uint32 // how far eviction has walked in head
+	logs        [logCount]logState
+	epochs      uint32 // how often one has moved: while 0, no record is looked up in them
 	leases      uint32
-	nextStart   uint64 // log position of the next segment
-	flushPos    uint64 // records before it are flushed
 	flushSerial uint64 // leases up to it are flushed
 	serial      uint64 // of the last lease
 	cas         uint64 // of the last CAS given out here
 	settleAll   int64  // until then every route key settles: its lease table had no room
 	idx         indexState
-	ages        ages
 
 	items, negative, total, bytes                 int64
 	negBytes                                      int64
@@ -46,10 +45,28 @@ type shardState struct {
 
 // routeCell is a route's part of a shard.
 type routeCell struct {
-	gonePos, goneSerial uint64 // records and leases up to here are absent
-	stalePos            uint64 // filled records before it are stale
-	items, client, neg  int32
-	_                   uint32
+	gonePos, stalePos  [logCount]uint64 // records before them are absent, or stale
+	goneSerial         uint64           // leases up to it are void
+	items, client, neg int32
+	_                  uint32
+}
+
+// The logs of a shard: what is new is on probation; what was read there often enough when its turn came moves to the main one.
+const (
+	probation = iota
+	mainLog
+	logCount
+)
+
+// logState is one log of a shard: a list of segments to which records are appended. A record's place in it is its birth.
+type logState struct {
+	head, tail uint32 // segments; noSegment where there is none
+	walked     uint32 // how far eviction has come in head
+	_          uint32
+	next       uint64 // log position of the next segment
+	used       int64  // bytes of records, dead ones included
+	flushPos   uint64 // records before it are flushed
+	ages       ages
 }
 
 func (s *Store) shardOf(h uint64) *shard {
@@ -89,77 +106,88 @@ func (sh *shard) find(h uint64, key []byte) (*uint32, uint32) {
 	return nil, 0
 }
 
-// pos returns the log position of the record at loc.
-func (sh *shard) pos(loc uint32) uint64 {
+// place returns the log and the log position of the record at loc.
+func (sh *shard) place(loc uint32) (log int, pos uint64) {
 	z := &sh.s.z
 	off := uint64(loc) << z.unitShift
-	return sh.s.p.meta[off>>z.segShift].start + off&(z.segment-1)
+	m := &sh.s.p.meta[off>>z.segShift]
+	return int(m.log), m.start + off&(z.segment-1)
 }
 
 // end returns the log position that the next record will not be below.
-func (sh *shard) end() uint64 {
-	if sh.st.tail == noSegment {
-		return sh.st.nextStart
+func (sh *shard) end(log int) uint64 {
+	l := &sh.st.logs[log]
+	if l.tail == noSegment {
+		return l.next
 	}
-	m := &sh.s.p.meta[sh.st.tail]
+	m := &sh.s.p.meta[l.tail]
 	return m.start + uint64(m.used)
 }
 
-// reserve makes room for a record of n bytes at the end of the log; false without memory.
-func (sh *shard) reserve(n int) bool {
+// reserve makes room for d at the end of its log; false without memory.
+func (sh *shard) reserve(d *draft, why purpose) bool {
 	z := &sh.s.z
-	size := uint32(alignUp(uint64(n), 1<<z.unitShift))
-	if sh.st.tail != noSegment && uint64(sh.s.p.meta[sh.st.tail].used+size) <= z.segment {
+	l := &sh.st.logs[d.log]
+	size := uint32(alignUp(uint64(d.size()), 1<<z.unitShift))
+	if l.tail != noSegment && uint64(sh.s.p.meta[l.tail].used+size) <= z.segment {
 		return true
 	}
-	seg, ok := sh.s.p.segment()
+	seg, ok := sh.s.p.segment(why)
 	if !ok {
 		return false
 	}
 	m := &sh.s.p.meta[seg]
-	m.start = sh.st.nextStart
-	sh.st.nextStart += z.segment
-	old := sh.st.tail
+	m.start, m.log = l.next, uint32(d.log)
+	m.clock = sh.inserted()
+	l.next += z.segment
+	old := l.tail
 	if old != noSegment {
 		sh.s.p.meta[old].next = seg
 		m.prev = old
 	} else {
-		sh.st.head, sh.st.evictOff = seg, 0
+		l.head, l.walked = seg, 0
 	}
-	sh.st.tail = seg
+	l.tail = seg
 	if old != noSegment && sh.s.p.meta[old].live == 0 {
 		sh.release(old)
 	}
 	return true
 }
 
-// release takes a segment of the log that holds nothing live out of the list and gives it back.
+// inserted is the shard's insertion clock, in KiB that were put on probation.
+func (sh *shard) inserted() uint32 { return uint32(sh.end(probation) >> 10) }
+
+// release takes a segment of a log that holds nothing live out of the list and gives it back.
 func (sh *shard) release(seg uint32) {
 	meta := sh.s.p.meta
 	m := &meta[seg]
+	l := &sh.st.logs[m.log]
 	if m.prev == noSegment {
-		sh.st.head, sh.st.evictOff = m.next, 0
+		l.head, l.walked = m.next, 0
 	} else {
 		meta[m.prev].next = m.next
 	}
 	if m.next == noSegment {
-		sh.st.tail = m.prev
+		l.tail = m.prev
 	} else {
 		meta[m.next].prev = m.prev
 	}
+	l.used -= int64(m.used)
 	sh.s.p.release(seg)
 }
 
-// append writes d at the end of the log, where reserve has made room, and counts it.
+// append writes d at the end of its log, where reserve has made room, and counts it.
 func (sh *shard) append(d *draft) (loc uint32) {
 	z := &sh.s.z
-	m := &sh.s.p.meta[sh.st.tail]
+	l := &sh.st.logs[d.log]
+	m := &sh.s.p.meta[l.tail]
 	size := uint32(alignUp(uint64(d.size()), 1<<z.unitShift))
-	off := uint64(sh.st.tail)<<z.segShift + uint64(m.used)
+	off := uint64(l.tail)<<z.segShift + uint64(m.used)
 	d.put(sh.s.a.mem[z.offSegments+off : z.offSegments+off+uint64(size)])
-	sh.st.ages.note(m.start+uint64(m.used), sh.now.Second())
+	l.ages.note(m.start+uint64(m.used), sh.now.Second())
 	m.used += size
 	m.live += size
+	l.used += int64(size)
 	sh.count(d.route, d.state, int64(size), 1)
 	return uint32(off >> z.unitShift)
 }
@@ -196,7 +224,7 @@ func (sh *shard) drop(loc uint32, r *record) {
 	m := &sh.s.p.meta[seg]
 	m.live -= size
 	sh.count(r.route, r.state, int64(size), -1)
-	if m.live == 0 && seg != sh.st.tail {
+	if m.live == 0 && seg != sh.st.logs[m.log].tail {
 		sh.release(seg)
 	}
 }
@@ -208,6 +236,18 @@ func (sh *shard) unlink(h uint64, loc uint32, r *record, f *freed) {
 		f.add(r.handle)
 	}
 	sh.drop(loc, r)
+}
+
+// redraft makes a draft like the held record, to be put anew in the same log. What made the record stale by its place goes
+// into its state.
+func (sh *shard) redraft(k *held) draft {
+	d := draftOf(&k.rec)
+	log, pos := sh.place(k.loc)
+	d.log = log
+	if pos < sh.st.routes[d.route].stalePos[log] {
+		d.state |= stateStale
+	}
+	return d
 }
 
 // link puts d, for which reserve has made room, under h: in the place of the record r at loc where slot is one, else as a

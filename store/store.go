@@ -107,7 +107,7 @@ func Open(o Options) (*Store, error) {
 func (s *Store) setReserve() {
 	reserve := reserveFor(uint64(s.p.limit.Load()), s.opt.MaxItem)
 	s.reserve.Store(reserve)
-	s.low.Store(min(reserve/2, 4*int64(s.z.segment)))
+	s.low.Store(s.z.moves + min(reserve/2, 4*int64(s.z.segment)))
 }
 
 // capacityFor is how far a limit may be raised later: the address space for it is reserved from the start. Beyond 16 GiB
@@ -138,10 +138,14 @@ func (s *Store) openShard(i int) bool {
 	off := s.z.offShard + uint64(i)*s.z.shardBlock
 	sh.s, sh.no = s, i
 	sh.st = at[shardState](s.a, off)
-	sh.st.head, sh.st.tail = noSegment, noSegment
+	for i := range sh.st.logs {
+		sh.st.logs[i].head, sh.st.logs[i].tail = noSegment, noSegment
+	}
 	off += alignUp(sizeOf[shardState](), 64)
 	sh.lt = sliceAt[leaseBucket](s.a, off, s.z.leaseBuckets)
 	off += uint64(s.z.leaseBuckets) * sizeOf[leaseBucket]()
+	sh.gh = sliceAt[printBucket](s.a, off, s.z.ghostBuckets)
+	off += uint64(s.z.ghostBuckets) * sizeOf[printBucket]()
 	sh.idx = newIndex(s.a, s.p, &sh.st.idx, sliceAt[uint32](s.a, off, s.z.dirCap), sh.hashAt)
 	return sh.idx.start()
 }
@@ -153,8 +157,8 @@ func (s *Store) openData(i int) bool {
 	ds.st = at[dataState](s.a, off)
 	ds.st.head, ds.st.tail, ds.st.moveSeg = noSegment, noSegment, noSegment
 	off += alignUp(sizeOf[dataState](), 64)
-	ds.seen = sliceAt[seenBucket](s.a, off, s.z.seenBuckets)
-	off += uint64(s.z.seenBuckets) * sizeOf[seenBucket]()
+	ds.met = sliceAt[printBucket](s.a, off, s.z.metBuckets)
+	off += uint64(s.z.metBuckets) * sizeOf[printBucket]()
 	dir := sliceAt[uint32](s.a, off, s.z.dirCap)
 	off += uint64(s.z.dirCap) * 4
 	ds.hs = sliceAt[uint64](s.a, off, s.z.handleCap)

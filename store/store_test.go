@@ -522,9 +522,19 @@ func verify(t *testing.T, s *Store) {
 		if n != sh.st.items+sh.st.negative || n != int64(sh.st.idx.count) {
 			t.Errorf("shard %d: %d records in the index, %d items, %d negative, count %d", i, n, sh.st.items, sh.st.negative, sh.st.idx.count)
 		}
-		for seg := sh.st.head; seg != noSegment; seg = s.p.meta[seg].next {
-			if live[seg] != s.p.meta[seg].live {
-				t.Errorf("shard %d segment %d: %d bytes live, counted %d", i, seg, live[seg], s.p.meta[seg].live)
+		for log := range sh.st.logs {
+			used := int64(0)
+			for seg := sh.st.logs[log].head; seg != noSegment; seg = s.p.meta[seg].next {
+				if m := &s.p.meta[seg]; live[seg] != m.live || int(m.log) != log {
+					t.Errorf("shard %d segment %d: %d bytes live, counted %d; in log %d of %d", i, seg, live[seg], m.live, log, m.log)
+				}
+				used += int64(s.p.meta[seg].used)
+				if s.p.meta[seg].live == 0 && seg != sh.st.logs[log].tail {
+					t.Errorf("shard %d segment %d: nothing in it lives, and it was not given back", i, seg)
+				}
+			}
+			if used != sh.st.logs[log].used {
+				t.Errorf("shard %d log %d: %d bytes, counted %d", i, log, used, sh.st.logs[log].used)
 			}
 		}
 		sh.mu.Unlock()
@@ -535,6 +545,11 @@ func verify(t *testing.T, s *Store) {
 		for n := range ds.st.handles {
 			if w := ds.hs[n]; wordRefs(w) != refs[ds.global(n)] {
 				t.Errorf("data shard %d handle %d: %d references, counted %d", i, n, refs[ds.global(n)], wordRefs(w))
+			}
+		}
+		for seg := ds.st.head; seg != noSegment; seg = s.p.meta[seg].next {
+			if s.p.meta[seg].live == 0 && seg != ds.st.tail {
+				t.Errorf("data shard %d segment %d: nothing in it lives, and it was not given back", i, seg)
 			}
 		}
 		ds.mu.Unlock()

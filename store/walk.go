@@ -2,8 +2,8 @@ package store
 
 // Cursor is a place in a Walk. The zero value is the beginning. It is a plain value that stays good for as long as one likes.
 type Cursor struct {
-	shard int
-	pos   uint64 // log position
+	shard, log int
+	pos        uint64
 }
 
 // Walked is what Walk shows of an item. Key aliases the store and is valid only during the call.
@@ -18,26 +18,30 @@ type Walked struct {
 	Fetched, BinaryKey bool
 }
 
-// Walk calls f with the present items from c on, in insertion order within each shard, and moves c behind them. It looks at
+// Walk calls f with the present items from c on, in insertion order within each log, and moves c behind them. It looks at
 // about n records, with one shard locked at a time and for at most PassBackground records; f must neither block nor call the
 // store. What is stored or rewritten meanwhile may be shown twice; what is there throughout is shown at least once. False:
 // that was the end.
 func (s *Store) Walk(c *Cursor, now Time, n int, f func(*Walked)) (more bool) {
 	for n > 0 && c.shard < len(s.shards) {
 		step := min(n, s.opt.PassBackground)
-		walked, end := s.shards[c.shard].walk(&c.pos, now, step, f)
-		if n -= max(walked, 1); end {
-			c.shard, c.pos = c.shard+1, 0
+		walked, end := s.shards[c.shard].walk(c.log, &c.pos, now, step, f)
+		n -= max(walked, 1)
+		// Items move from probation to the main log, so that one comes second.
+		if end && c.log == probation {
+			c.log, c.pos = mainLog, 0
+		} else if end {
+			c.shard, c.log, c.pos = c.shard+1, probation, 0
 		}
 	}
 	return c.shard < len(s.shards)
 }
 
-func (sh *shard) walk(pos *uint64, now Time, n int, f func(*Walked)) (walked int, end bool) {
+func (sh *shard) walk(log int, pos *uint64, now Time, n int, f func(*Walked)) (walked int, end bool) {
 	sh.lock(now)
 	defer sh.mu.Unlock()
 	z := &sh.s.z
-	for seg := sh.st.head; seg != noSegment; seg = sh.s.p.meta[seg].next {
+	for seg := sh.st.logs[log].head; seg != noSegment; seg = sh.s.p.meta[seg].next {
 		m := &sh.s.p.meta[seg]
 		if m.start+uint64(m.used) <= *pos {
 			continue

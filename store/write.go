@@ -140,7 +140,8 @@ func (sh *shard) store(w *Write, k *held, d *draft, interned bool, f *freed) Sta
 		sh.st.total++
 		return Stored
 	}
-	if !interned || !sh.reserve(d.size()) || !sh.link(w.Hash, k.slot, k.loc, &k.rec, d, f) {
+	sh.enlist(w.Hash, k, d)
+	if !interned || !sh.reserve(d, forWrite) || !sh.link(w.Hash, k.slot, k.loc, &k.rec, d, f) {
 		if interned && d.handle != noHandle {
 			f.add(d.handle)
 		}
@@ -264,7 +265,7 @@ func (s *Store) tryConcat(w *Write, buf []byte) (st Status, cas uint64, need int
 	case cap(buf) < n:
 		return Stored, 0, n
 	}
-	d := draftOf(&k.rec)
+	d := sh.redraft(&k)
 	sh.claim(&d, w.Route, w.Now)
 	d.value, d.handle = buf, noHandle
 	d.cas = sh.chosenCAS(w.NewCAS, w.WantCAS)
@@ -273,7 +274,7 @@ func (s *Store) tryConcat(w *Write, buf []byte) (st Status, cas uint64, need int
 			return NoMemory, 0, n
 		}
 	}
-	if !sh.reserve(d.size()) || !sh.link(w.Hash, k.slot, k.loc, &k.rec, &d, &f) {
+	if !sh.reserve(&d, forWrite) || !sh.link(w.Hash, k.slot, k.loc, &k.rec, &d, &f) {
 		if d.handle != noHandle {
 			f.add(d.handle)
 		}
