@@ -157,6 +157,7 @@ func (f *Filler) enqueue(r *route, e entry, key []byte) {
 	if f.index == nil {
 		f.index = make(map[Lease]place)
 	}
+	at.route = r.id
 	f.index[e.lease] = at
 	f.indexMax = max(f.indexMax, len(f.index))
 }
@@ -190,7 +191,7 @@ const lateMost = 1024
 // have been sent already, or may still lie in another worker's ring.
 func (f *Filler) promote(r *route, lane Lane, l Lease) bool {
 	at, ok := f.index[l]
-	if !ok {
+	if !ok || at.route != r.id {
 		return false
 	}
 	from := f.chunks.byID[at.chunk].entries[at.at].lane

@@ -257,6 +257,24 @@ func (f *fake) lens() string {
 	return strings.Join(n, " ")
 }
 
+// checkRate fails the test if more than most keys were asked in any second.
+func (f *fake) checkRate(t testing.TB, most int) {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	from, keys := 0, 0
+	for i, at := range f.times {
+		keys += len(f.batches[i])
+		for at.Sub(f.times[from]) >= time.Second {
+			keys -= len(f.batches[from])
+			from++
+		}
+		if keys > most {
+			t.Fatalf("%d keys in the second up to %v, want at most %d", keys, at.Sub(f.times[0]), most)
+		}
+	}
+}
+
 // rig is a filler over one fake source and one route, with a worker's ring.
 type rig struct {
 	t      testing.TB

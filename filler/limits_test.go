@@ -1,8 +1,10 @@
 package filler
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -115,17 +117,7 @@ func TestRateHolds(t *testing.T) {
 		if took := time.Since(start); took < 48*time.Second || took > 55*time.Second {
 			t.Errorf("100,000 keys at 2,000 a second took %v", took)
 		}
-		from, rows := 0, 0
-		for i, at := range src.times {
-			rows += len(src.batches[i])
-			for at.Sub(src.times[from]) >= time.Second {
-				rows -= len(src.batches[from])
-				from++
-			}
-			if rows > 2000+2*256 {
-				t.Fatalf("%d rows in one second", rows)
-			}
-		}
+		src.checkRate(t, 2000+2*256)
 		if n := len(src.batches); n > 40_000 {
 			t.Errorf("%d batches for 100,000 keys: the pace of tokens made single keys", n)
 		}
@@ -133,26 +125,213 @@ func TestRateHolds(t *testing.T) {
 	})
 }
 
-// TestNegativesRate floods a route with keys that do not exist: they are asked at negatives_rate, while refills and found
-// keys go on.
+// TestRatesHoldWhateverHappens has routes share sources that are slow, fail, and take their time to tell their types: in no second is a
+// source asked for more than its rate and what can be under way at once, nor a route for more than its own.
+func TestRatesHoldWhateverHappens(t *testing.T) {
+	for seed := range uint64(60) {
+		synctest.Test(t, func(t *testing.T) { playRates(t, seed) })
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+func playRates(t *testing.T, seed uint64) {
+	rnd := rand.New(rand.NewPCG(seed, 4))
+	s := newShelf(t)
+	o := Options{Hooks: s.hooks(), Logger: zerolog.Nop(), RingSize: 1 << 14, Retries: 3}
+	names := []string{"a", "b"}
+	fakes := map[string]*fake{}
+	under := map[string]int{}
+	rates := map[string]float64{}
+	for _, name := range names {
+		src := newFake()
+		for i := range 3000 {
+			if rnd.IntN(2) == 0 {
+				src.rows[fmt.Sprint("k", i)] = "row"
+			}
+		}
+		slow, bad := time.Duration(rnd.IntN(300))*time.Millisecond, rnd.IntN(5)
+		src.err = func([]string) error {
+			time.Sleep(slow)
+			if bad == 0 && rand.IntN(4) == 0 {
+				return &Error{FaultTransient, errors.New("deadlock")}
+			}
+			return nil
+		}
+		fakes[name], rates[name] = src, float64(20+rnd.IntN(400))
+		spec := SourceSpec{Name: name, Source: src, Rate: rates[name]}
+		if rnd.IntN(2) == 0 {
+			spec.Source = &typed{fake: src, slow: time.Duration(rnd.IntN(2000)) * time.Millisecond}
+		}
+		o.Sources = append(o.Sources, spec)
+	}
+	own := map[uint16]*fake{} // what each route asked of its first source
+	for id := uint16(1); id <= 3; id++ {
+		l := Limits{Rate: float64(20 + rnd.IntN(300)), Batch: 1 + rnd.IntN(60), Concurrency: 1 + rnd.IntN(3), Queue: 5000, Window: 20 * time.Millisecond}
+		if rnd.IntN(2) == 0 {
+			l.NegativesRate = float64(10 + rnd.IntN(100))
+		}
+		r := Route{ID: id, Name: fmt.Sprint("r", id), Sources: [][]string{{"a"}, {"b"}, {"a", "b"}, {"b", "a"}}[rnd.IntN(4)], Limits: l}
+		for _, name := range r.Sources {
+			under[name] += l.Batch * l.Concurrency
+		}
+		o.Routes = append(o.Routes, r)
+		own[id] = newFake()
+	}
+	for i, spec := range o.Sources {
+		impl := spec.Source
+		note := func(b *Batch) {
+			if f := own[b.Route().ID]; b.Route().Sources[0] == spec.Name {
+				f.mu.Lock()
+				f.times, f.batches = append(f.times, time.Now()), append(f.batches, make([]string, b.Len()))
+				f.mu.Unlock()
+			}
+		}
+		if ty, ok := impl.(*typed); ok {
+			ty.note = note
+		} else {
+			o.Sources[i].Source = SourceFunc(func(ctx context.Context, b *Batch) error {
+				note(b)
+				return impl.Load(ctx, b)
+			})
+		}
+	}
+	f, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring := f.NewRing()
+	handed := 0
+	for i := range 3000 {
+		key := fmt.Sprint("k", i)
+		_, l := s.get(key)
+		if ring.Push(uint16(1+i%3), Lane(rnd.IntN(4)), l, []byte(key)) {
+			handed++
+		}
+		if rnd.IntN(100) == 0 {
+			ring.Flush()
+			pass(time.Duration(rnd.IntN(1000)) * time.Millisecond)
+		}
+	}
+	ring.Flush()
+	for range 600 {
+		queued := int64(0)
+		for _, st := range f.Stats() {
+			queued += st.Queued + st.InFlight
+		}
+		if queued == 0 {
+			break
+		}
+		pass(time.Second)
+	}
+	for _, st := range f.Stats() {
+		if st.Queued+st.InFlight != 0 {
+			t.Errorf("route %s has %d keys left after ten minutes", st.Name, st.Queued)
+		}
+	}
+	f.Shutdown(t.Context())
+	s.checkAllEnded(handed)
+	for name, src := range fakes {
+		src.checkRate(t, int(rates[name])+under[name])
+	}
+	for _, r := range o.Routes {
+		own[r.ID].checkRate(t, int(r.Limits.Rate)+r.Limits.Batch*r.Limits.Concurrency)
+	}
+}
+
+// TestNegativesRate floods a route with keys that do not exist: they are asked at negatives_rate, oldest first, while refills
+// go on, and the route says so.
 func TestNegativesRate(t *testing.T) {
+	for _, lane := range []Lane{LaneMiss, LaneWarm} {
+		t.Run(lane.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				src := newFake()
+				r := newRig(t, src, func(o *Options) {
+					o.Routes[0].Limits = Limits{NegativesRate: 100, Concurrency: 1, Batch: 50}
+				})
+				for i := range 2000 {
+					r.ask(fmt.Sprint("random", i), lane)
+				}
+				pass(10 * time.Second)
+				if n := r.stats().Absent; n < 990 || n > 1050 {
+					t.Errorf("%d absent keys asked in 10 s, want 1,000 and a burst of 50", n)
+				}
+				src.checkRate(t, 100+50)
+				if st := r.stats(); !st.NegativesHeld || st.NegativesOpened != 1 {
+					t.Errorf("held %v, opened %d, want it to be seen", st.NegativesHeld, st.NegativesOpened)
+				}
+				if src.asked["random0"] != 1 || src.asked["random900"] != 1 || src.asked["random1200"] != 0 {
+					t.Error("not the oldest first")
+				}
+				src.add("held", "row")
+				for _, l := range []Lane{LaneStale, LaneRefresh} {
+					r.shelf.del("held")
+					r.ask("held", l)
+					synctest.Wait()
+					if r.shelf.value("held") == "" {
+						t.Errorf("a %v refill waits behind random keys", l)
+					}
+				}
+				pass(11 * time.Second)
+				if st := r.stats(); st.NegativesHeld || st.Queued != 0 || st.Absent != 2000 {
+					t.Errorf("held %v, queued %d, absent %d after the flood", st.NegativesHeld, st.Queued, st.Absent)
+				}
+				r.close()
+			})
+		})
+	}
+}
+
+// TestNegativesDrain has 100,000 keys without rows drain at 2,000 a second.
+func TestNegativesDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake()
 		r := newRig(t, src, func(o *Options) {
-			o.Routes[0].Limits = Limits{NegativesRate: 100, Concurrency: 1, Batch: 50}
+			o.Routes[0].Limits = Limits{NegativesRate: 2000}
+			o.RingSize = 1 << 17
 		})
-		for i := range 4000 {
-			r.get(fmt.Sprint("random", i))
+		for i := range 100_000 {
+			r.get(fmt.Sprint("k", i))
 		}
-		pass(10 * time.Second)
-		if n := r.stats().Absent; n < 1000 || n > 1200 {
-			t.Errorf("%d absent keys asked in 10 s, want 1,000 and a burst", n)
+		pass(51 * time.Second)
+		if st := r.stats(); st.Absent != 100_000 || st.Queued != 0 {
+			t.Errorf("%d absent, %d queued after 51 s", st.Absent, st.Queued)
 		}
-		src.add("held", "row")
-		r.ask("held", LaneStale)
-		synctest.Wait()
-		if r.shelf.value("held") == "" {
-			t.Error("a refill waits behind random keys")
+		src.checkRate(t, 2000+2*256)
+		r.close()
+	})
+}
+
+// TestFailuresAreNoNegatives: what could not be asked takes nothing of negatives_rate, and what is asked again is not stopped.
+func TestFailuresAreNoNegatives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake()
+		failing := true
+		src.err = func([]string) error {
+			if failing {
+				return &Error{FaultTransient, errors.New("deadlock")}
+			}
+			return nil
+		}
+		r := newRig(t, src, func(o *Options) {
+			o.Routes[0].Limits = Limits{NegativesRate: 1, Concurrency: 1, Batch: 10}
+			o.Retries = 100
+		})
+		for i := range 100 {
+			r.get(fmt.Sprint("k", i))
+			src.add(fmt.Sprint("k", i), "row")
+		}
+		pass(5 * time.Second)
+		if st := r.stats(); st.NegativesHeld || st.NegativesOpened != 0 {
+			t.Errorf("held %v, opened %d times by errors", st.NegativesHeld, st.NegativesOpened)
+		}
+		src.mu.Lock()
+		failing = false
+		src.mu.Unlock()
+		pass(3 * time.Second)
+		if n := r.stats().Stored; n != 100 {
+			t.Errorf("stored %d of 100", n)
 		}
 		r.close()
 	})

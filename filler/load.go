@@ -95,8 +95,8 @@ func (f *Filler) ask(b *Batch) (err error, split bool) {
 	return nil, false
 }
 
-// prepare learns what fd's query accepts, where that is not known, and chooses the items to ask fd for. Learning takes time: what
-// was paid for the moment before it is given back.
+// prepare learns what fd's query accepts, where that is not known, and chooses the items to ask fd for. Learning takes time in
+// which the rates go on: what was paid for the moment before it is worth nothing after it.
 func (f *Filler) prepare(fd *feed, b *Batch, paid *int) error {
 	var err error
 	if fd.typed && fd.params.Load() == nil {
@@ -106,8 +106,6 @@ func (f *Filler) prepare(fd *feed, b *Batch, paid *int) error {
 			fd.params.Store(&p)
 		}
 		cancel()
-		fd.src.tokens.take(-*paid)
-		b.r.tokens.take(-*paid)
 		*paid = 0
 	}
 	b.todo = b.todo[:0]

@@ -31,7 +31,8 @@ type queue struct {
 // place is where an entry lies. It has no pointer, so that an index of places costs the garbage collector nothing.
 type place struct {
 	chunk uint32
-	at    uint32
+	at    uint16
+	route uint16
 }
 
 // push appends a lease with a copy of its key. Chunks come from and go back to pool.
@@ -52,7 +53,7 @@ func (q *queue) push(pool *chunkPool, e entry, key []byte) place {
 	c.entries[at] = e
 	c.last++
 	q.n++
-	return place{c.id, uint32(at)}
+	return place{chunk: c.id, at: uint16(at)}
 }
 
 // front returns the oldest entry and its key, valid until drop. The queue must not be empty.

@@ -5,16 +5,28 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // typed is a source with parameter types.
 type typed struct {
 	*fake
 	params Params
-	err    error
+	slow   time.Duration
+	note   func(*Batch) // nil: none
 }
 
-func (s *typed) Params(context.Context, *Route) (Params, error) { return s.params, s.err }
+func (s *typed) Params(ctx context.Context, _ *Route) (Params, error) {
+	time.Sleep(s.slow)
+	return s.params, ctx.Err()
+}
+
+func (s *typed) Load(ctx context.Context, b *Batch) error {
+	if s.note != nil {
+		s.note(b)
+	}
+	return s.fake.Load(ctx, b)
+}
 
 func TestBadPartsAreNeverAsked(t *testing.T) {
 	split := func(dst []Part, key []byte) []Part { // int:text, - is absent

@@ -28,24 +28,30 @@ type Rig struct {
 	ended  int
 	Values map[string]string // by key; read them after Wait
 	Flags  map[string]uint32
+	TTLs   map[string]time.Duration // where the source told one
 	Absent map[string]bool
 	Failed map[string]bool
 	downs  []bool
 }
 
-// New starts a rig. route's id, name and source are set here; spec's name too.
-func New(t testing.TB, spec filler.SourceSpec, route filler.Route) *Rig {
+// New starts a rig. route's id, name and source are set here; spec's name too. change, if there is one, may change the options.
+func New(t testing.TB, spec filler.SourceSpec, route filler.Route, change ...func(*filler.Options)) *Rig {
 	t.Helper()
 	r := &Rig{
-		t: t, Values: map[string]string{}, Flags: map[string]uint32{}, Absent: map[string]bool{}, Failed: map[string]bool{},
+		t: t, Values: map[string]string{}, Flags: map[string]uint32{}, TTLs: map[string]time.Duration{},
+		Absent: map[string]bool{}, Failed: map[string]bool{},
 	}
 	r.end = sync.NewCond(&r.mu)
 	spec.Name = "db"
 	route.ID, route.Name, route.Sources = 1, "r", []string{"db"}
-	f, err := filler.New(filler.Options{
+	o := filler.Options{
 		Sources: []filler.SourceSpec{spec}, Routes: []filler.Route{route}, Hooks: r.hooks(),
 		Logger: zerolog.New(zerolog.NewTestWriter(t)), RingSize: 1 << 14,
-	})
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	f, err := filler.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,6 +78,9 @@ func (r *Rig) hooks() filler.Hooks {
 	return filler.Hooks{
 		Put: func(_ filler.Lease, _ uint16, key, value []byte, flags uint32) filler.PutStatus {
 			return note(func(k string) { r.Values[k], r.Flags[k] = string(value), flags }, key)
+		},
+		PutTTL: func(_ filler.Lease, _ uint16, key, value []byte, flags uint32, ttl time.Duration) filler.PutStatus {
+			return note(func(k string) { r.Values[k], r.Flags[k], r.TTLs[k] = string(value), flags, ttl }, key)
 		},
 		Absent: func(_ filler.Lease, _ uint16, key []byte) filler.PutStatus {
 			return note(func(k string) { r.Absent[k] = true }, key)
