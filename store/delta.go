@@ -10,6 +10,7 @@ func (s *Store) Delta(d *Delta) (Number, Status) {
 	if rs := s.route(d.Route); rs != nil && rs.IgnoreSets && d.Vivify {
 		return Number{}, Ignored
 	}
+	var r room
 	for try := 0; ; try++ {
 		n, st := s.tryDelta(d)
 		switch {
@@ -18,7 +19,7 @@ func (s *Store) Delta(d *Delta) (Number, Status) {
 				return n, st
 			}
 			// Somebody else made it meanwhile.
-		case st != NoMemory || try == 3 || !s.makeRoom(pageSize):
+		case st != NoMemory || try == 3 || !r.make(s, 2*int64(s.z.segment)):
 			return n, st
 		}
 	}

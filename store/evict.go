@@ -5,28 +5,39 @@ import "time"
 // maxPass bounds the records one lock hold may work on, and so the pause it is.
 const maxPass = 64
 
-// roomTime bounds what one insert may spend on evicting for itself. A large value gets more: its room is more.
+// roomTime bounds what one insert may spend on evicting for itself, in all its tries. A large value gets more, as it has to
+// take the place of many small ones; see docs/decisions/0004.
 const (
 	roomTime      = time.Millisecond
 	roomTimePerMB = 8 * time.Millisecond
 )
 
-// makeRoom sees to it that need bytes can be taken, plus what several writers at once may take for small things. It works
-// passes itself only when the background has fallen behind, and for a bounded time. False: there is not enough.
-func (s *Store) makeRoom(need int64) bool {
+// room is one insert's share of time for making room; the zero value has not begun.
+type room struct{ end time.Time }
+
+// make sees to it that need bytes can be taken, plus what several writers at once may take for small things. It works passes
+// itself only when the background has fallen behind. False: there is not enough, and the time is up or nothing is left to do.
+func (r *room) make(s *Store, need int64) bool {
 	want := need + s.low.Load()
 	if s.p.avail.Load() >= want {
 		return true
 	}
 	s.nudge()
-	end := time.Now().Add(roomTime + time.Duration(need)*roomTimePerMB/(1<<20))
+	now := time.Now()
+	if r.end.IsZero() {
+		r.end = now.Add(roomTime + time.Duration(need)*roomTimePerMB/(1<<20))
+	}
 	for s.p.avail.Load() < want {
-		if !s.pass(s.opt.PassInline) || time.Now().After(end) {
+		if now.After(r.end) || !s.pass(s.opt.PassInline) {
 			return s.p.avail.Load() >= need+s.z.moves && need > 0
 		}
+		now = time.Now()
 	}
 	return true
 }
+
+// makeRoom is make for a command that asks once.
+func (s *Store) makeRoom(need int64) bool { return new(room).make(s, need) }
 
 // nudge wakes the background when the reserve is touched.
 func (s *Store) nudge() {
@@ -56,7 +67,10 @@ func (s *Store) keepReserve() {
 	}
 }
 
-// pass does one bounded piece of work towards free memory: it compacts data where a good part of a segment is dead, else it
+// deadShare is which part of a shard's bytes may be dead before moving the live ones together goes before evicting.
+const deadShare = 8
+
+// pass does one bounded piece of work towards free memory: it moves live data or keys together where much is dead, else it
 // evicts the oldest keys. False: there was nothing to do.
 func (s *Store) pass(n int) bool {
 	s.passes.Add(1)
@@ -64,13 +78,6 @@ func (s *Store) pass(n int) bool {
 	ds.mu.Lock()
 	moved := ds.compact(n)
 	ds.mu.Unlock()
-	if s.opt.NoEvict {
-		if moved == 0 {
-			moved = s.compactAny(n)
-		}
-		s.passRecords.Add(uint64(moved))
-		return moved > 0
-	}
 	if moved == 0 {
 		moved = s.evictAny(n)
 	}
@@ -95,14 +102,17 @@ func (s *Store) compactAny(n int) int {
 	return 0
 }
 
-// evictAny evicts from one shard until its oldest segment is free and then goes on to the next, so that whole segments come
-// back soon and no shard is emptied before the others.
+// evictAny works on one shard until a segment is free and then goes on to the next, so that whole segments come back soon and
+// no shard is emptied before the others.
 func (s *Store) evictAny(n int) int {
 	for range s.shards {
 		v := s.victim.Load()
 		sh := &s.shards[v%uint32(len(s.shards))]
-		walked, done := s.evict(sh, n)
-		if done {
+		walked, done := s.tidy(sh, n)
+		if !done && walked == 0 && !s.opt.NoEvict {
+			walked, done = s.evict(sh, n)
+		}
+		if done || walked == 0 {
 			s.victim.CompareAndSwap(v, v+1)
 		}
 		if walked > 0 {
@@ -112,11 +122,81 @@ func (s *Store) evictAny(n int) int {
 	return 0
 }
 
+// tidy moves at most n records out of the emptiest segment of a shard whose logs are dead by more than their share. The
+// records go to the end of their log. done: a segment was freed.
+func (s *Store) tidy(sh *shard, n int) (walked int, done bool) {
+	var f freed
+	sh.lock(s.Now())
+	p, m := &sh.st.logs[probation], &sh.st.logs[mainLog]
+	used := p.used + m.used
+	if sh.moving == noSegment {
+		if (used-sh.st.bytes)*deadShare > used {
+			sh.moving, sh.moved = sh.emptiest(), 0
+		}
+		if sh.moving == noSegment {
+			sh.mu.Unlock()
+			return 0, false
+		}
+	}
+	seg := sh.moving
+	for m := &s.p.meta[seg]; walked < n && sh.moving == seg; walked++ {
+		if sh.moved >= m.used {
+			sh.moving = noSegment
+			break
+		}
+		from := sh.moved
+		h, k := sh.step(seg, &sh.moved)
+		if k.slot == nil {
+			continue
+		}
+		if k.is >= isExpired {
+			sh.expire(h, k.loc, &k.rec, k.is, &f)
+			continue
+		}
+		d := sh.redraft(&k)
+		if !sh.reserve(&d, forMove) {
+			sh.moved = from
+			break
+		}
+		sh.link(h, k.slot, k.loc, &k.rec, &d, nil)
+	}
+	done = sh.moving != seg
+	sh.mu.Unlock()
+	s.giveBack(&f)
+	return walked, done
+}
+
+// emptiest returns the closed segment of the logs with the fewest live bytes, if freeing it is worth the moves.
+func (sh *shard) emptiest() uint32 {
+	best, live := noSegment, uint32(sh.s.z.segment*(2*deadShare-1)/(2*deadShare))
+	for log := range sh.st.logs {
+		l := &sh.st.logs[log]
+		for seg := l.head; seg != noSegment && seg != l.tail; seg = sh.s.p.meta[seg].next {
+			if m := &sh.s.p.meta[seg]; m.live < live {
+				best, live = seg, m.live
+			}
+		}
+	}
+	return best
+}
+
+// step reads the record of a segment at off and moves off behind it. Its slot is nil when the index names another.
+func (sh *shard) step(seg uint32, off *uint32) (h uint64, k held) {
+	z := &sh.s.z
+	k.loc = uint32((uint64(seg)<<z.segShift + uint64(*off)) >> z.unitShift)
+	k.rec.decode(sh.raw(k.loc))
+	*off += uint32(alignUp(uint64(k.rec.size), 1<<z.unitShift))
+	h = sh.s.opt.KeyHash(k.rec.key)
+	if k.slot = sh.idx.slot(h, k.loc); k.slot != nil {
+		k.is = sh.judge(&k.rec, k.loc, h, k.rec.route, sh.now)
+	}
+	return h, k
+}
+
 // evict takes at most n records from the old end of one of the shard's logs. done: a segment was freed, or there is none.
 func (s *Store) evict(sh *shard, n int) (walked int, done bool) {
 	var f freed
-	now := s.Now()
-	sh.lock(now)
+	sh.lock(s.Now())
 	log := sh.overfull()
 	l := &sh.st.logs[log]
 	seg := l.head
@@ -124,18 +204,13 @@ func (s *Store) evict(sh *shard, n int) (walked int, done bool) {
 		sh.mu.Unlock()
 		return 0, true
 	}
-	z := &s.z
 	m := &s.p.meta[seg]
 	for walked < n && l.head == seg && l.walked < m.used {
-		k := held{loc: uint32((uint64(seg)<<z.segShift + uint64(l.walked)) >> z.unitShift)}
-		k.rec.decode(sh.raw(k.loc))
-		l.walked += uint32(alignUp(uint64(k.rec.size), 1<<z.unitShift))
+		h, k := sh.step(seg, &l.walked)
 		walked++
-		h := s.opt.KeyHash(k.rec.key)
-		if k.slot = sh.idx.slot(h, k.loc); k.slot == nil {
+		if k.slot == nil {
 			continue // overwritten or deleted
 		}
-		k.is = sh.judge(&k.rec, k.loc, h, k.rec.route, now)
 		switch {
 		case k.is >= isExpired:
 			sh.expire(h, k.loc, &k.rec, k.is, &f)

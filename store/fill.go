@@ -45,7 +45,7 @@ func (sh *shard) putLease(l Lease, f *Fill, d *draft, row bool, out *freed) PutS
 	}
 	rs := sh.s.route(f.Route)
 	if rs == nil || e.b.route[e.i] != f.Route {
-		sh.freeLease(e)
+		sh.endLease(e, f.Now)
 		return PutKilled
 	}
 	if e.b.settle[e.i] != 0 {

@@ -3,16 +3,27 @@ package store
 // Get looks one key up; see Item for what is then locked and what a miss tells. On a route, a key that is absent, expired or
 // stale gets a lease where none is open. It does not allocate.
 func (s *Store) Get(q *Lookup, it *Item) bool {
-	*it = Item{}
-	if q.Vivify {
-		s.makeRoom(0)
+	ok, again := s.get(q, it, true)
+	if again {
+		var r room
+		for try := 0; again; try++ {
+			r.make(s, 2*int64(s.z.segment))
+			ok, again = s.get(q, it, try < 3)
+		}
 	}
+	return ok
+}
+
+// get is one try of Get. again: the item needs a field more and there is no memory for it; nothing is locked. Without more it
+// does what it can.
+func (s *Store) get(q *Lookup, it *Item, more bool) (ok, again bool) {
+	*it = Item{}
 	sh := s.shardOf(q.Hash)
 	sh.lock(q.Now)
 	var k held
 	k.is = isFlushed
 	if k.slot, k.loc = sh.find(q.Hash, q.Key); k.slot == nil {
-		return s.missed(sh, q, &k, it)
+		return s.missed(sh, q, &k, it), false
 	}
 	r := &k.rec
 	r.decode(sh.raw(k.loc))
@@ -25,7 +36,7 @@ func (s *Store) Get(q *Lookup, it *Item) bool {
 		it.Stale = r.state&stateSent == 0 // a placeholder was never fresh
 		sh.lease(q, it, ForStale)
 	default:
-		return s.missed(sh, q, &k, it)
+		return s.missed(sh, q, &k, it), false
 	}
 	ch := change{touch: q.Touch, deadline: q.Deadline}
 	if q.WantCAS && r.cas == 0 && !s.opt.NoCAS {
@@ -36,13 +47,22 @@ func (s *Store) Get(q *Lookup, it *Item) bool {
 		ch.block = token || q.Access && !q.NoBump
 	}
 	if ch != (change{}) && !sh.rewrite(q.Hash, &k, ch) {
-		// It cannot have its deadline, so it may not stay.
-		var f freed
-		sh.unlink(q.Hash, k.loc, r, &f)
-		sh.mu.Unlock()
-		s.giveBack(&f)
-		*it = Item{Miss: TTLOver}
-		return false
+		if more {
+			if it.Lease.Serial != 0 {
+				sh.dropLease(it.Lease, q.Now)
+			}
+			sh.mu.Unlock()
+			return false, true
+		}
+		s.noMemory.Add(1)
+		if ch.touch && ch.deadline != NoDeadline && r.offExpiry == 0 { // without its deadline it may not stay
+			var f freed
+			sh.evictOne(q.Hash, probation, &k, &f)
+			sh.mu.Unlock()
+			s.giveBack(&f)
+			*it = Item{Miss: TTLOver}
+			return false, false
+		}
 	}
 	if token && r.route == 0 && r.offState != 0 {
 		r.setState(r.state | stateSent)
@@ -56,13 +76,13 @@ func (s *Store) Get(q *Lookup, it *Item) bool {
 	it.Flags, it.CAS, it.sh = r.flags, r.cas, sh
 	if r.meta&metaInline != 0 {
 		it.Value = r.value
-		return true
+		return true, false
 	}
 	ds := s.dataShardOfHandle(r.handle)
 	ds.mu.Lock()
 	it.ds = ds
 	it.Value = ds.payload(ds.local(r.handle))
-	return true
+	return true, false
 }
 
 // missed ends a Get that found nothing to answer: it says why, leases the load that is due, removes what is over, and makes
@@ -120,7 +140,8 @@ func (sh *shard) nearsEnd(r *record, q *Lookup) bool {
 	if rs == nil || rs.Ahead == 0 || r.state&stateAsked != 0 {
 		return false
 	}
-	return q.Now.Second()-r.filled+rs.Ahead >= rs.freshFor(q.Hash)
+	sec := q.Now.Second()
+	return sec-min(sec, r.filled)+rs.Ahead >= rs.freshFor(q.Hash)
 }
 
 // expire removes a record that judge found over.
@@ -143,11 +164,12 @@ type change struct {
 }
 
 // rewrite makes the change, in place where the record has the fields, else by a new record; k then names that. False: there
-// is no memory for a deadline. Without memory for the rest, the item stays as it was.
+// is no memory for that, and what could be done in place is done.
 func (sh *shard) rewrite(h uint64, k *held, ch change) bool {
 	r := &k.rec
 	needExpiry := ch.touch && ch.deadline != NoDeadline && r.offExpiry == 0
 	needBlock := ch.block && r.offState == 0
+	ok := true
 	if needExpiry || needBlock || ch.cas != 0 && r.offCAS == 0 {
 		d := sh.redraft(k)
 		if ch.cas != 0 {
@@ -157,12 +179,10 @@ func (sh *shard) rewrite(h uint64, k *held, ch change) bool {
 		if needBlock {
 			d.block, d.filled = true, sh.now.Second()
 		}
-		if sh.reserve(&d, forWrite) {
+		if ok = sh.reserve(&d, forWrite); ok {
 			sh.link(h, k.slot, k.loc, r, &d, nil)
 			k.loc = *k.slot
 			r.decode(sh.raw(k.loc))
-		} else if needExpiry {
-			return false
 		}
 	}
 	if ch.cas != 0 {
@@ -174,7 +194,7 @@ func (sh *shard) rewrite(h uint64, k *held, ch change) bool {
 	if ch.touch {
 		sh.setDeadline(r, ch.deadline)
 	}
-	return true
+	return ok
 }
 
 // setDeadline sets the exptime of a record, which has the field unless the deadline is NoDeadline.

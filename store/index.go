@@ -83,7 +83,7 @@ func (x *index) tableAt(off uint32) *table {
 }
 
 func (x *index) newTable() (uint32, bool) {
-	byteOff, ok := x.p.table(uint32(alignUp(sizeOf[table](), x.p.z.tableAlign)))
+	byteOff, ok := x.p.table()
 	if !ok {
 		return 0, false
 	}
@@ -100,7 +100,10 @@ func (x *index) insert(h uint64, loc uint32) bool {
 		if t.tombs > t.count/2 {
 			x.rebuild(t)
 		} else if !x.split(h) {
-			if t.count+t.tombs >= tableSlots-1 {
+			if t.tombs > 0 {
+				x.rebuild(t)
+			}
+			if t.count >= tableSlots-1 {
 				return false
 			}
 			break
@@ -170,6 +173,9 @@ func (x *index) remove(h uint64, loc uint32) bool {
 			}
 			t.count--
 			x.st.count--
+			if t.count <= tableSlots/8 && t.depth > 0 {
+				x.merge(h)
+			}
 			return true
 		}
 		if hasEmpty {
@@ -240,6 +246,34 @@ func (x *index) split(h uint64) bool {
 		}
 	}
 	return true
+}
+
+// merge joins a nearly empty table with the one it was split from, if that has room enough for both to be far from splitting.
+func (x *index) merge(h uint64) {
+	t := x.table(h)
+	bit := t.depth - 1
+	at := (h >> dirShift) & (1<<t.depth - 1)
+	off, sibOff := x.dir[at], x.dir[at^1<<bit]
+	sib := x.tableAt(sibOff)
+	if sib.depth != t.depth || t.count+sib.count > tableSlots/2 {
+		return
+	}
+	if sib.count+sib.tombs+t.count >= tableFull {
+		x.rebuild(sib)
+	}
+	for g := range t.g {
+		gr := &t.g[g]
+		for m := gr.ctrl & msb; m != 0; m &= m - 1 {
+			loc := gr.loc[bits.TrailingZeros64(m)>>3]
+			sib.place(x.hash(loc), loc)
+		}
+	}
+	sib.depth--
+	for i := at & (1<<bit - 1); i < 1<<x.st.depth; i += 1 << bit {
+		x.dir[i] = sibOff
+	}
+	x.st.tables--
+	x.p.freeTable(uint64(off) * x.p.z.tableAlign)
 }
 
 // bytes returns what the index takes: tables and directory.

@@ -73,6 +73,7 @@ type sizes struct {
 	reserve           int64
 	moves             int64 // bytes kept back for passes
 	tableAlign        uint64
+	tableSize         uint64
 	offMeta, offShard uint64
 	shardBlock        uint64
 	offData           uint64
@@ -104,6 +105,7 @@ func derive(memory, capacity uint64, maxItem int) sizes {
 	z.segments = int(capacity / z.segment)
 	z.unitShift = max(2, bits.Len64(capacity-1)-32)
 	z.tableAlign = uint64(4) << z.unitShift
+	z.tableSize = alignUp(sizeOf[table](), z.tableAlign)
 	most := capacity / uint64(z.shards)
 	z.dirCap = int(max(floorPow2(most/256)*2, 16))
 	z.leaseBuckets = int(min(max(floorPow2(perShard/64/sizeOf[leaseBucket]()), 8), 256))

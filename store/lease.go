@@ -41,11 +41,11 @@ func (sh *shard) findLease(h uint64, now Time) (leaseEntry, bool) {
 	for _, bk := range [2]*leaseBucket{a, b} {
 		for i := range bk.hash {
 			if bk.hash[i] == h && bk.state[i] != leaseFree {
+				e := leaseEntry{bk, i}
 				if d := bk.deadline[i]; d != 0 && int64(now) >= d {
-					sh.freeLease(leaseEntry{bk, i})
-					return leaseEntry{}, false
+					return e, sh.endLease(e, now)
 				}
-				return leaseEntry{bk, i}, true
+				return e, true
 			}
 		}
 	}
@@ -57,26 +57,32 @@ func (sh *shard) takeLease(h uint64, now Time) (leaseEntry, bool) {
 	a, b := sh.leaseBuckets(h)
 	for _, bk := range [2]*leaseBucket{a, b} {
 		for i := range bk.hash {
+			e := leaseEntry{bk, i}
 			if bk.state[i] != leaseFree {
 				d := bk.deadline[i]
 				over := bk.state[i] != leaseSettling && bk.serial[i] <= sh.goneSerial(bk.route[i])
-				if !over && (d == 0 || int64(now) < d) {
+				if !over && (d == 0 || int64(now) < d) || sh.endLease(e, now) {
 					continue
 				}
-				sh.freeLease(leaseEntry{bk, i})
 			}
 			bk.hash[i] = h
 			bk.settle[i], bk.deadline[i] = 0, 0
 			sh.st.leases++
-			return leaseEntry{bk, i}, true
+			return e, true
 		}
 	}
 	return leaseEntry{}, false
 }
 
-func (sh *shard) freeLease(e leaseEntry) {
+// endLease ends an entry's state. While its key still settles, that is what stays (true); else the entry is free.
+func (sh *shard) endLease(e leaseEntry, now Time) bool {
+	if until := e.b.settle[e.i]; until > int64(now) {
+		e.b.state[e.i], e.b.deadline[e.i], e.b.serial[e.i] = leaseSettling, until, 0
+		return true
+	}
 	e.b.state[e.i] = leaseFree
 	sh.st.leases--
+	return false
 }
 
 // openLease gives the caller, in it, the right to load h's key, unless somebody has it, the key was asked for just now, or
@@ -101,9 +107,8 @@ func (sh *shard) openLease(h uint64, route RouteID, now Time, why Urgency, it *I
 		case e.b.state[e.i] == leaseAsked && !over, e.b.state[e.i] == leaseSettling && !over && e.b.serial[e.i] != 0:
 			it.Leased = true
 			return
-		case e.b.state[e.i] == leaseSettling:
-			settle = max(settle, e.b.deadline[e.i])
 		}
+		settle = max(settle, e.b.settle[e.i])
 	} else if e, ok = sh.takeLease(h, now); !ok {
 		sh.st.leasesFull++
 		it.NoRoom = true
@@ -127,33 +132,27 @@ func (sh *shard) ownLease(l Lease, now Time) (leaseEntry, bool) {
 		return leaseEntry{}, false
 	}
 	if l.Serial <= sh.goneSerial(e.b.route[e.i]) {
-		sh.freeLease(e)
+		sh.endLease(e, now)
 		return leaseEntry{}, false
 	}
 	return e, true
 }
 
-// closeLease ends an open lease, keeping what it knows of settling: once loaded, the key waits for the settling's end.
+// closeLease ends an open lease. A key that was loaded while it settles waits for the settling's end.
 func (sh *shard) closeLease(e leaseEntry, now Time, loaded bool) {
-	if s := e.b.settle[e.i]; s > int64(now) {
-		e.b.state[e.i], e.b.deadline[e.i] = leaseSettling, s
-		if !loaded {
-			e.b.serial[e.i] = 0
-		}
-		return
+	serial := e.b.serial[e.i]
+	if sh.endLease(e, now) && loaded {
+		e.b.serial[e.i] = serial
 	}
-	sh.freeLease(e)
 }
 
 // killLease ends whatever load of h's key is under way, because something newer than it can be happened.
 func (sh *shard) killLease(h uint64, now Time) {
-	if e, ok := sh.findLease(h, now); ok {
+	if e, ok := sh.findLease(h, now); ok && e.b.state[e.i] != leaseSettling {
 		if e.b.state[e.i] == leaseOpen {
 			sh.st.leasesKilled++
-			sh.closeLease(e, now, false)
-		} else if e.b.state[e.i] == leaseAsked {
-			sh.freeLease(e)
 		}
+		sh.endLease(e, now)
 	}
 }
 
@@ -171,13 +170,21 @@ func (sh *shard) settle(h uint64, route RouteID, now Time, ms int64) {
 			return
 		}
 	}
+	until := int64(now) + ms
 	e.b.state[e.i], e.b.serial[e.i], e.b.route[e.i] = leaseSettling, 0, route
-	e.b.deadline[e.i], e.b.settle[e.i] = int64(now)+ms, 0
+	e.b.deadline[e.i], e.b.settle[e.i] = until, until
 }
 
 // asked leaves h's key without another load until the given moment.
 func (sh *shard) asked(e leaseEntry, until int64) {
 	e.b.state[e.i], e.b.deadline[e.i] = leaseAsked, until
+}
+
+// dropLease takes back a lease that the caller, who holds the lock, has opened a moment ago.
+func (sh *shard) dropLease(l Lease, now Time) {
+	if e, ok := sh.ownLease(l, now); ok {
+		sh.closeLease(e, now, false)
+	}
 }
 
 // EndLease gives a lease back without a fill: the next Get may open another. It tells whether the lease was alive.

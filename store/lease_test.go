@@ -222,13 +222,19 @@ func TestFreshStaleKeep(t *testing.T) {
 	x.want(id, "k", "v")
 	at(129 * time.Second)
 	x.want(id, "k", "v")
-	x.SetSourceDown(id, false)
+	at(60 * time.Second)
+	x.SetSourceDown(id, false) // nothing is lost at the moment the source is back
+	at(79 * time.Second)
+	if a := x.get(id, "k"); a.value != "v" || !a.item.Stale {
+		t.Fatalf("the source is back: %+v", a)
+	}
+	at(80 * time.Second)
 	x.wantMiss(id, "k", TTLOver)
 	checkStatus(t, "put the same", x.put(l, id, "k", "v"), PutSame)
 	if a := x.get(id, "k"); a.value != "v" || a.item.Stale {
 		t.Fatalf("fresh again: %+v", a)
 	}
-	at(129*time.Second + 130*time.Second)
+	at(80*time.Second + 130*time.Second)
 	x.SetSourceDown(id, true)
 	x.wantMiss(id, "k", TTLOver)
 	if st := x.Stats(); st.Items != 0 {
@@ -481,4 +487,57 @@ func TestRefreshAhead(t *testing.T) {
 	checkStatus(t, "put", x.put(a.leased, id, "k", "w"), PutStored)
 	x.noLease(id, "k")
 	x.want(id, "k", "w")
+}
+
+// TestClockBehind: a worker reads the clock once a wake-up, so it may be a second behind the one that filled.
+func TestClockBehind(t *testing.T) {
+	x, id := newRouted(t)
+	behind := func() { x.c.now = 10_999 }
+	ahead := func() { x.c.now = 11_000 }
+	behind()
+	l, n := x.lease(id, "k"), x.lease(id, "none")
+	ahead()
+	x.put(l, id, "k", "v")
+	x.PutLease(n, &Fill{Key: []byte("none"), Route: id, Now: x.c.now, Absent: true})
+	x.write(Set, id, "client", "mine", 0)
+	behind()
+	x.want(id, "k", "v")
+	x.noLease(id, "k")
+	x.wantMiss(id, "none", Negative)
+	x.noLease(id, "client")
+}
+
+// TestSettlingOutlives plays what ends a lease that was opened while the key settles. The next load is put stale all the same.
+func TestSettlingOutlives(t *testing.T) {
+	for name, do := range map[string]func(x tester, id RouteID, l Lease){
+		"deadline": func(x tester, id RouteID, l Lease) { x.LeaseSent(l, x.c.now+3000); x.c.advance(3 * time.Second) },
+		"flush":    func(x tester, id RouteID, l Lease) { x.FlushAll(x.c.now, 0) },
+		"set and delete": func(x tester, id RouteID, l Lease) {
+			x.write(Set, id, "k", "v", Expired)
+		},
+		"drop": func(x tester, id RouteID, l Lease) { x.EndLease(l) },
+		"error": func(x tester, id RouteID, l Lease) {
+			x.PutLease(l, &Fill{Key: []byte("k"), Route: id, Now: x.c.now, Failed: true})
+			x.c.advance(6 * time.Second)
+		},
+		"flush and a late put": func(x tester, id RouteID, l Lease) { x.FlushAll(x.c.now, 0); x.put(l, id, "k", "late") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := testRoute
+			r.Settle, r.Fresh = 20*time.Second, 60
+			x := newTester(t, Options{Memory: 4 << 20})
+			id := x.routes(r)[0]
+			x.del(id, "k")
+			do(x, id, x.lease(id, "k"))
+			// Loaded a second time, or still marked by the first: either way not fresh before the settling ends.
+			if a := x.get(id, "k"); a.leased.Serial != 0 {
+				checkStatus(t, "put", x.put(a.leased, id, "k", "perhaps old"), PutStored)
+			}
+			if a := x.get(id, "k"); a.ok && !a.item.Stale {
+				t.Errorf("fresh while it settles: %+v", a)
+			}
+			x.c.advance(20 * time.Second)
+			x.lease(id, "k")
+		})
+	}
 }

@@ -8,7 +8,7 @@ package store
 func (sh *shard) tell(q *Lookup, k *held, it *Item) (token bool) {
 	r := &k.rec
 	it.Deadline = r.expiry
-	it.LastAccess = q.Now.Second() - sh.accessed(k)
+	it.LastAccess = sh.sinceAccess(k, q.Now)
 	it.Fetched = r.meta&metaFetched != 0
 	it.BinaryKey = r.state&stateBinary != 0
 	recache := false
@@ -41,6 +41,12 @@ func (sh *shard) accessed(k *held) uint32 {
 		return k.rec.filled
 	}
 	return sh.stored(k.loc)
+}
+
+// sinceAccess returns the seconds since then. Another worker's clock may have been ahead.
+func (sh *shard) sinceAccess(k *held, now Time) uint32 {
+	sec := now.Second()
+	return sec - min(sec, sh.accessed(k))
 }
 
 // vivify puts an empty item where a Get found nothing, without killing the lease that the Get may have opened: the fill takes

@@ -25,14 +25,13 @@ type pool struct {
 	fresh    uint32 // first segment never used
 	resident int64  // bytes of segments that are memory, free or not, and of page runs
 	nHot     int
-	tables   uint32   // segment that index tables of all shards are carved from
-	tableOff uint32   // how far
+	partial  uint32   // segments of index tables that have room for more
 	pageMap  []uint64 // a bit a page of the page area, set when taken
 	pageHint int
 }
 
 func newPool(a *arena, z *sizes) *pool {
-	p := &pool{a: a, z: z, meta: sliceAt[segMeta](a, z.offMeta, z.segments), hot: noSegment, cold: noSegment, tables: noSegment}
+	p := &pool{a: a, z: z, meta: sliceAt[segMeta](a, z.offMeta, z.segments), hot: noSegment, cold: noSegment, partial: noSegment}
 	p.pageMap = make([]uint64, (z.pages+63)/64)
 	p.limit.Store(int64(z.memory))
 	p.avail.Store(int64(z.memory) - z.fixed)
@@ -62,21 +61,75 @@ func (p *pool) segment(why purpose) (uint32, bool) {
 	return p.segmentLocked(why)
 }
 
-// table takes place for one index table and returns its offset from the first segment. Tables are never given back, so those
-// of all shards share segments.
-func (p *pool) table(size uint32) (uint64, bool) {
+// Index tables are smaller than segments and share them over all shards. A segment with room for more is in the partial list;
+// its meta says how far it was carved (used), how many tables live in it (live), whether it is in the list (log) and which
+// table given back comes first (clock, one more than its number), each of those naming the next in its first four bytes.
+
+// table takes place for one index table and returns its offset from the first segment.
+func (p *pool) table() (uint64, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.tables == noSegment || uint64(p.tableOff+size) > p.z.segment {
+	if p.partial == noSegment {
 		seg, ok := p.segmentLocked(forWrite)
 		if !ok {
 			return 0, false
 		}
-		p.tables, p.tableOff = seg, 0
+		p.addPartial(seg)
 	}
-	off := uint64(p.tables)<<p.z.segShift + uint64(p.tableOff)
-	p.tableOff += size
-	return off, true
+	seg := p.partial
+	m := &p.meta[seg]
+	base := uint64(seg) << p.z.segShift
+	off := uint64(m.used)
+	if m.clock != 0 {
+		off = uint64(m.clock-1) * p.z.tableSize
+		m.clock = *at[uint32](p.a, p.z.offSegments+base+off)
+	} else {
+		m.used += uint32(p.z.tableSize)
+	}
+	m.live++
+	if m.clock == 0 && uint64(m.used)+p.z.tableSize > p.z.segment {
+		p.dropPartial(seg)
+	}
+	return base + off, true
+}
+
+// freeTable gives a table back, and its segment with the last.
+func (p *pool) freeTable(off uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	seg := uint32(off >> p.z.segShift)
+	m := &p.meta[seg]
+	*at[uint32](p.a, p.z.offSegments+off) = m.clock
+	m.clock = uint32(off&(p.z.segment-1)/p.z.tableSize) + 1
+	if m.log == 0 {
+		p.addPartial(seg)
+	}
+	if m.live--; m.live == 0 {
+		p.dropPartial(seg)
+		p.releaseLocked(seg)
+	}
+}
+
+func (p *pool) addPartial(seg uint32) {
+	m := &p.meta[seg]
+	m.log, m.prev, m.next = 1, noSegment, p.partial
+	if p.partial != noSegment {
+		p.meta[p.partial].prev = seg
+	}
+	p.partial = seg
+}
+
+func (p *pool) dropPartial(seg uint32) {
+	m := &p.meta[seg]
+	if m.prev == noSegment {
+		p.partial = m.next
+	} else {
+		p.meta[m.prev].next = m.next
+	}
+	if m.next != noSegment {
+		p.meta[m.next].prev = m.prev
+	}
+	m.log, m.prev, m.next = 0, noSegment, noSegment
 }
 
 func (p *pool) segmentLocked(why purpose) (uint32, bool) {
@@ -108,12 +161,16 @@ func (p *pool) segmentLocked(why purpose) (uint32, bool) {
 // release gives a segment back.
 func (p *pool) release(n uint32) {
 	p.mu.Lock()
+	p.releaseLocked(n)
+	p.mu.Unlock()
+}
+
+func (p *pool) releaseLocked(n uint32) {
 	p.meta[n] = segMeta{next: p.hot}
 	p.hot = n
 	p.nHot++
 	p.avail.Add(int64(p.z.segment))
 	p.cool(0)
-	p.mu.Unlock()
 }
 
 // charge counts n bytes of growth outside the segments against the limit; a negative n gives back.

@@ -11,7 +11,8 @@ import (
 type routeState struct {
 	Route
 	id   RouteID
-	down atomic.Bool // its source is down
+	down atomic.Bool   // its source is down
+	back atomic.Uint32 // second until which what its absence has kept alive is still served, while it is loaded anew
 }
 
 // epochs count what makes older things absent or stale: flushes, invalidations, route changes. Moving one is O(1); every
@@ -128,6 +129,7 @@ func (s *Store) SetRoutes(rs []Route) ([]RouteID, error) {
 		next[id] = &routeState{Route: r, id: id}
 		if old[id] != nil {
 			next[id].down.Store(old[id].down.Load())
+			next[id].back.Store(old[id].back.Load())
 		}
 	}
 	if len(fresh) > 0 {
@@ -154,7 +156,9 @@ func (s *Store) SetRoutes(rs []Route) ([]RouteID, error) {
 		changed := row.queryPrint != r.QueryPrint
 		*row = routeRow{keyPrint: r.KeyPrint, queryPrint: r.QueryPrint, nameLen: uint8(len(r.Name)), live: 1}
 		copy(row.name[:], r.Name)
+		s.epochs.mu.Lock() // shards read it when they catch up
 		s.hdr.nextID = max(s.hdr.nextID, uint32(ids[i])+1)
+		s.epochs.mu.Unlock()
 		if known && changed {
 			if r.MissOnReload {
 				s.epochs.invalidate(ids[i])
@@ -199,11 +203,17 @@ func (s *Store) freeRows() []RouteID {
 
 func (s *Store) route(id RouteID) *routeState { return s.routes.Load()[id] }
 
-// SetSourceDown tells whether id's source is down: its stale items then live on for Keep.
+// SetSourceDown tells whether id's source is down: its stale items then live on for Keep. When it is back they do not all go
+// at once: they are served for another Stale while they are loaded.
 func (s *Store) SetSourceDown(id RouteID, down bool) {
-	if r := s.route(id); r != nil {
-		r.down.Store(down)
+	r := s.route(id)
+	if r == nil {
+		return
 	}
+	if !down && r.down.Load() {
+		r.back.Store(s.Now().Second() + max(r.Stale, 1))
+	}
+	r.down.Store(down)
 }
 
 // verdict is what a record is worth to the asker at a moment.
@@ -245,7 +255,7 @@ func (sh *shard) judge(r *record, loc uint32, h uint64, route RouteID, now Time)
 	if rs == nil || r.route != route {
 		return isFlushed
 	}
-	age := sec - r.filled
+	age := sec - min(sec, r.filled) // another worker's clock may be ahead
 	marked := r.state&stateStale != 0 || outdated
 	switch r.state & stateKind {
 	case stateNegative:
@@ -271,7 +281,7 @@ func (sh *shard) judge(r *record, loc uint32, h uint64, route RouteID, now Time)
 	case age < rs.Fresh+rs.Stale:
 		return isStale
 	case age < rs.Fresh+rs.Stale+rs.Keep:
-		if rs.down.Load() {
+		if rs.down.Load() || sec < rs.back.Load() {
 			return isStale
 		}
 		return isOver

@@ -19,6 +19,8 @@ type shard struct {
 
 	now    Time   // of the command that holds the lock
 	spared uint32 // records that eviction has let pass in the main log since it last took one
+	moving uint32 // segment that is being emptied; noSegment if none
+	moved  uint32 // how far
 
 	seenMoved, seenFlush uint64 // counts of the store's epochs that this shard stands at
 	seen                 [MaxRoutes + 1]struct{ gone, stale uint32 }
@@ -173,6 +175,9 @@ func (sh *shard) release(seg uint32) {
 		meta[m.next].prev = m.prev
 	}
 	l.used -= int64(m.used)
+	if sh.moving == seg {
+		sh.moving = noSegment
+	}
 	sh.s.p.release(seg)
 }
 

@@ -136,7 +136,7 @@ func (s *Store) SetMemory(bytes int64) error {
 func (s *Store) openShard(i int) bool {
 	sh := &s.shards[i]
 	off := s.z.offShard + uint64(i)*s.z.shardBlock
-	sh.s, sh.no = s, i
+	sh.s, sh.no, sh.moving = s, i, noSegment
 	sh.st = at[shardState](s.a, off)
 	for i := range sh.st.logs {
 		sh.st.logs[i].head, sh.st.logs[i].tail = noSegment, noSegment

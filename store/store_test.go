@@ -567,3 +567,81 @@ func tablesOf(x *index) []uint32 {
 	}
 	return offs
 }
+
+// TestStoreTakesMemoryBackFromTables fills it with tiny keys, flushes, and then needs the memory for large values.
+func TestStoreTakesMemoryBackFromTables(t *testing.T) {
+	x := newTester(t, Options{Memory: 8 << 20})
+	held := func() int64 {
+		for i := range 300 {
+			x.write(Set, 0, fmt.Sprint("large ", i), fmt.Sprintf("%0100000d", i), 0)
+		}
+		return x.Stats().Items
+	}
+	before := held()
+	x.FlushAll(x.c.now, 0)
+	for i := range 600_000 {
+		x.write(Set, 0, fmt.Sprint(i), "v", 0)
+	}
+	if st := x.Stats(); st.HashBytes < 1<<20 {
+		t.Fatalf("tables of %d bytes: the test is too small", st.HashBytes)
+	}
+	x.FlushAll(x.c.now, 0)
+	if after := held(); after < before*8/10 {
+		t.Errorf("%d large values held, %d before there were tiny keys", after, before)
+	}
+	verify(t, x.Store)
+}
+
+// TestStoreOverwritesWithoutEvicting: what fits stays, however often it is overwritten.
+func TestStoreOverwritesWithoutEvicting(t *testing.T) {
+	for _, size := range []int{8, 300} {
+		x := newTester(t, Options{Memory: 4 << 20, MaxItem: 1 << 16})
+		n := 0
+		for ; x.Stats().UsedBytes < 5<<19; n++ { // 60 % of it
+			x.write(Set, 0, fmt.Sprint("key ", n), fmt.Sprintf("%0*d", size, n), 0)
+		}
+		rng := rand.New(rand.NewPCG(1, 1))
+		for i := range 6 * n {
+			k := rng.IntN(n)
+			x.write(Set, 0, fmt.Sprint("key ", k), fmt.Sprintf("%0*d", size, n+i), 0)
+		}
+		if st := x.Stats(); st.Evictions != 0 || st.Items != int64(n) {
+			t.Errorf("values of %d bytes: %d of %d keys held, %d evicted", size, st.Items, n, st.Evictions)
+		}
+		verify(t, x.Store)
+	}
+}
+
+// TestStoreFullOfRunsEnds: memory for a large value may be free and yet no run of pages for it. The set must come to an end.
+func TestStoreFullOfRunsEnds(t *testing.T) {
+	x := newTester(t, Options{Memory: 4 << 20, MaxItem: 2 << 20})
+	rng := rand.New(rand.NewPCG(3, 3))
+	for i := range 3000 {
+		k := fmt.Sprint("k", rng.IntN(60))
+		if rng.IntN(3) == 0 {
+			x.del(0, k)
+			continue
+		}
+		size := 20_000 << rng.IntN(7)
+		x.write(Set, 0, k, fmt.Sprintf("%0*d", size, i), 0)
+	}
+	verify(t, x.Store)
+}
+
+// TestStoreFullTouchesWithoutLoss: an item that needs a field more is given it, at the cost of others that are counted.
+func TestStoreFullTouchesWithoutLoss(t *testing.T) {
+	x := newTester(t, Options{Memory: 2 << 20})
+	n := 0
+	for ; x.Stats().Evictions == 0; n++ {
+		x.write(Set, 0, fmt.Sprint("key ", n), "v", 0)
+	}
+	before := x.Stats()
+	for i := range n {
+		x.lookup(Lookup{Key: fmt.Append(nil, "key ", i), Touch: true, Deadline: x.c.now.Second() + 100, WantCAS: i%2 == 0})
+	}
+	after := x.Stats()
+	if lost, counted := before.Items-after.Items, int64(after.Evictions-before.Evictions); lost != counted {
+		t.Errorf("%d items lost, %d evictions counted", lost, counted)
+	}
+	verify(t, x.Store)
+}

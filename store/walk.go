@@ -40,7 +40,6 @@ func (s *Store) Walk(c *Cursor, now Time, n int, f func(*Walked)) (more bool) {
 func (sh *shard) walk(log int, pos *uint64, now Time, n int, f func(*Walked)) (walked int, end bool) {
 	sh.lock(now)
 	defer sh.mu.Unlock()
-	z := &sh.s.z
 	for seg := sh.st.logs[log].head; seg != noSegment; seg = sh.s.p.meta[seg].next {
 		m := &sh.s.p.meta[seg]
 		if m.start+uint64(m.used) <= *pos {
@@ -56,18 +55,16 @@ func (sh *shard) walk(log int, pos *uint64, now Time, n int, f func(*Walked)) (w
 				return walked, false
 			}
 			walked++
-			var k held
-			k.loc = uint32((uint64(seg)<<z.segShift + off) >> z.unitShift)
-			r := &k.rec
-			r.decode(sh.raw(k.loc))
-			off += alignUp(uint64(r.size), 1<<z.unitShift)
-			h := sh.s.opt.KeyHash(r.key)
-			if sh.idx.slot(h, k.loc) == nil || !sh.judge(r, k.loc, h, r.route, now).present() {
+			at := uint32(off)
+			_, k := sh.step(seg, &at)
+			off = uint64(at)
+			if k.slot == nil || !k.is.present() {
 				continue
 			}
+			r := &k.rec
 			w := Walked{
 				Key: r.key, Route: r.route, Size: len(r.value), Flags: r.flags, CAS: r.cas, Deadline: r.expiry,
-				LastAccess: now.Second() - sh.accessed(&k), Fetched: r.meta&metaFetched != 0, BinaryKey: r.state&stateBinary != 0,
+				LastAccess: sh.sinceAccess(&k, now), Fetched: r.meta&metaFetched != 0, BinaryKey: r.state&stateBinary != 0,
 			}
 			if r.meta&metaInline == 0 {
 				ds := sh.s.dataShardOfHandle(r.handle)

@@ -166,13 +166,18 @@ func (s *Store) intern(d *draft, value []byte) bool {
 		need = int64(pagesFor(dataHead+len(value))) * pageSize
 	}
 	hi, lo := s.opt.Digest(value)
-	s.makeRoom(need)
-	for !s.keep(d, hi, lo) {
-		if !s.makeRoom(need + 2*int64(s.z.segment)) {
-			return false
+	var r room
+	r.make(s, need)
+	for range 4 {
+		if s.keep(d, hi, lo) {
+			return true
+		}
+		// Enough memory may be free and yet no run of pages: a pass makes others.
+		if !r.make(s, need+2*int64(s.z.segment)) || !s.pass(s.opt.PassInline) {
+			break
 		}
 	}
-	return true
+	return s.keep(d, hi, lo)
 }
 
 // keep turns d's value into a reference where it is to be a datum. False: no memory.
@@ -207,12 +212,13 @@ func (s *Store) Oversized(op WriteOp, key []byte, hash uint64, route RouteID, no
 // concat is append and prepend: the old value is read and the new one put under one hold of the key's lock.
 func (s *Store) concat(w *Write) (Status, uint64) {
 	var buf []byte
+	var r room
 	for try := 0; ; try++ {
 		st, cas, need := s.tryConcat(w, buf)
 		switch {
 		case need > cap(buf):
 			buf = make([]byte, 0, need)
-		case st == NoMemory && try < 8 && s.makeRoom(int64(cap(buf))+pageSize):
+		case st == NoMemory && try < 8 && r.make(s, int64(cap(buf))+pageSize):
 		default:
 			if st == NoMemory {
 				s.noMemory.Add(1)
@@ -326,18 +332,26 @@ func (s *Store) Delete(key []byte, hash uint64, route RouteID, now Time, cas uin
 
 // Touch sets the deadline: Touched, NotFound, or NoMemory.
 func (s *Store) Touch(key []byte, hash uint64, route RouteID, now Time, deadline uint32) Status {
-	s.makeRoom(0)
+	var r room
+	for try := 0; ; try++ {
+		st := s.tryTouch(key, hash, route, now, deadline)
+		if st != NoMemory || try == 3 || !r.make(s, 2*int64(s.z.segment)) {
+			s.nudge()
+			return st
+		}
+	}
+}
+
+func (s *Store) tryTouch(key []byte, hash uint64, route RouteID, now Time, deadline uint32) Status {
 	sh := s.shardOf(hash)
 	sh.lock(now)
+	defer sh.mu.Unlock()
 	k := sh.look(hash, key, route, now)
-	if !k.present() {
-		sh.mu.Unlock()
+	switch {
+	case !k.present():
 		return NotFound
+	case !sh.rewrite(hash, &k, change{touch: true, deadline: deadline}):
+		return NoMemory
 	}
-	st := Touched
-	if !sh.rewrite(hash, &k, change{touch: true, deadline: deadline}) {
-		st = NoMemory
-	}
-	sh.mu.Unlock()
-	return st
+	return Touched
 }
