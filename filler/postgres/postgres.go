@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"swordfish/filler"
 )
@@ -31,33 +32,43 @@ const (
 	// Prepared keeps a prepared statement a route on each connection, and statement_timeout on the session.
 	Prepared Mode = iota
 
-	// Unnamed prepares with every query and leaves nothing on the session, for a PgBouncer in transaction mode. The server
-	// then applies its own statement_timeout; ours is only the client-side deadline.
+	// Unnamed prepares with every query and leaves nothing on the session, for a PgBouncer in transaction mode. statement_timeout
+	// and application_name are set for the query's transaction alone, in the same round trip.
 	Unnamed
 )
 
 // Options configure a Source. The zero value of a field means its default.
 type Options struct {
-	DSNs             []string      // at least one; the first that can be reached serves, and again the next when it is lost
+	// DSNs are the servers to choose from, at least one. The first that can be reached serves until it is lost; then the next one
+	// does. While a later one serves, the earlier ones are tried now and then, and the first that answers takes over.
+	DSNs []string
+
 	MaxConns         int           // default 4. Give the filler's SourceSpec the same as MaxLoads
 	StatementTimeout time.Duration // default filler.DefaultTimeout. Give the SourceSpec the same
 	ConnectTimeout   time.Duration // for one attempt; default 2 s
+	ReturnEvery      time.Duration // how often earlier DSNs are tried, after a load; default 30 s
+	MaxMessage       int           // bytes of one row; a longer one ends the connection and fails its key. Default 64 MiB
 	AppName          string        // application_name is AppName/route; default swordfishd
 	Mode             Mode
 }
 
-// Source is a filler.Source, Typer and Pinger. It is safe for concurrent use.
+// Source is a filler.Source, Typer, Pinger and Explainer. It is safe for concurrent use.
 type Source struct {
 	o       Options
 	configs []*pgconn.Config
-	good    atomic.Int32 // index of the DSN that worked last
+	good    atomic.Int32 // index of the DSN that serves
 	slots   chan struct{}
 
-	mu     sync.Mutex
-	idle   []*conn // the last used comes last
-	closed bool
+	ctx  context.Context // ended by Close
+	stop context.CancelFunc
 
-	byes sync.WaitGroup // connections being closed
+	mu       sync.Mutex
+	idle     []*conn // the last used comes last
+	closed   bool
+	looking  bool      // for an earlier DSN
+	nextLook time.Time // while a later DSN serves
+
+	byes sync.WaitGroup // connections being closed, and the look for an earlier DSN
 }
 
 // maxStatements ends a connection whose statements are mostly those of routes before a reload.
@@ -66,6 +77,7 @@ const maxStatements = 1000
 // conn is one connection, in the hands of one load at a time.
 type conn struct {
 	pg       *pgconn.PgConn
+	at       int32  // index of its DSN
 	app      string // its application_name
 	fresh    bool   // opened for the load under way
 	prepared map[*filler.Route]*statement
@@ -88,16 +100,24 @@ func New(o Options) (*Source, error) {
 	if o.ConnectTimeout <= 0 {
 		o.ConnectTimeout = 2 * time.Second
 	}
+	if o.ReturnEvery <= 0 {
+		o.ReturnEvery = 30 * time.Second
+	}
+	if o.MaxMessage <= 0 {
+		o.MaxMessage = 64 << 20
+	}
 	if o.AppName == "" {
 		o.AppName = "swordfishd"
 	}
 	s := &Source{o: o, slots: make(chan struct{}, o.MaxConns)}
+	s.ctx, s.stop = context.WithCancel(context.Background())
 	for _, dsn := range o.DSNs {
 		cfg, err := pgconn.ParseConfig(dsn)
 		if err != nil {
 			return nil, fmt.Errorf("postgres: dsn: %w", err) // pgconn leaves the password out of it
 		}
 		cfg.RuntimeParams["client_encoding"] = "UTF8"
+		cfg.MaxProtocolMessageBodyLen = o.MaxMessage
 		if o.Mode == Prepared {
 			cfg.RuntimeParams["statement_timeout"] = strconv.FormatInt(o.StatementTimeout.Milliseconds(), 10)
 		}
@@ -108,6 +128,7 @@ func New(o Options) (*Source, error) {
 
 // Close closes the connections. No load may be under way: shut the filler down first.
 func (s *Source) Close() error {
+	s.stop()
 	s.mu.Lock()
 	s.closed = true
 	idle := s.idle
@@ -145,7 +166,7 @@ func (s *Source) Load(ctx context.Context, b *filler.Batch) error {
 		if err != nil {
 			return err
 		}
-		return c.load(ctx, s.o.Mode, st, b)
+		return s.ask(ctx, c, st, b)
 	})
 }
 
@@ -169,7 +190,7 @@ func (s *Source) with(ctx context.Context, route string, f func(*conn) error) er
 		if err == nil {
 			return nil
 		}
-		if alive || c.fresh || ctx.Err() != nil {
+		if alive || c.fresh || ctx.Err() != nil || isTooLong(err) {
 			return classify(ctx, err, !alive)
 		}
 		s.closeIdle()
@@ -178,7 +199,7 @@ func (s *Source) with(ctx context.Context, route string, f func(*conn) error) er
 
 func (s *Source) acquire(ctx context.Context, route string) (*conn, error) {
 	app := s.o.AppName
-	if route != "" {
+	if route != "" && s.o.Mode == Prepared {
 		app += "/" + route
 	}
 	c := s.take(app)
@@ -186,7 +207,7 @@ func (s *Source) acquire(ctx context.Context, route string) (*conn, error) {
 		return s.connect(ctx, app)
 	}
 	c.fresh = false
-	if route != "" && c.app != app && s.o.Mode == Prepared {
+	if route != "" && c.app != app {
 		sql, err := c.pg.EscapeString(app)
 		if err == nil {
 			err = c.pg.Exec(ctx, "SET application_name = '"+sql+"'").Close()
@@ -221,43 +242,91 @@ func (s *Source) take(app string) *conn {
 	return c
 }
 
-// connect opens a connection to the DSN that worked last, or else to the next. An attempt that hangs leaves time for the others.
+// connect opens a connection to the DSN that serves, or else to the next. An attempt that hangs leaves time for the others.
 func (s *Source) connect(ctx context.Context, app string) (*conn, error) {
 	var errs []error
 	first := int(s.good.Load())
 	for i := range s.configs {
 		at := (first + i) % len(s.configs)
-		cfg := s.configs[at].Copy()
-		cfg.RuntimeParams["application_name"] = app
 		limit := s.o.ConnectTimeout
 		if deadline, ok := ctx.Deadline(); ok {
 			limit = min(limit, time.Until(deadline)/time.Duration(len(s.configs)-i))
 		}
-		attempt, cancel := context.WithTimeout(ctx, limit)
-		pg, err := pgconn.ConnectConfig(attempt, cfg)
-		cancel()
+		c, err := s.dial(ctx, at, app, limit)
 		if err == nil {
-			s.good.Store(int32(at))
-			return &conn{pg: pg, app: app, fresh: true, prepared: make(map[*filler.Route]*statement)}, nil
+			if s.good.Swap(int32(at)) != int32(at) {
+				s.mu.Lock()
+				s.nextLook = time.Now().Add(s.o.ReturnEvery)
+				s.mu.Unlock()
+			}
+			return c, nil
 		}
 		errs = append(errs, err)
 	}
 	return nil, errors.Join(errs...)
 }
 
+func (s *Source) dial(ctx context.Context, at int, app string, limit time.Duration) (*conn, error) {
+	cfg := s.configs[at].Copy()
+	cfg.RuntimeParams["application_name"] = app
+	attempt, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	pg, err := pgconn.ConnectConfig(attempt, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &conn{pg: pg, at: int32(at), app: app, fresh: true, prepared: make(map[*filler.Route]*statement)}, nil
+}
+
 // release takes a connection back after f returned err and tells whether it can be used again.
 func (s *Source) release(c *conn, err error) (alive bool) {
 	alive = !c.pg.IsClosed() && !c.pg.IsBusy() && !isStale(err)
 	s.mu.Lock()
-	keep := alive && !s.closed && c.made < maxStatements
+	keep := alive && !s.closed && c.made < maxStatements && c.at <= s.good.Load()
 	if keep {
 		s.idle = append(s.idle, c)
 	}
+	s.lookBackLocked()
 	s.mu.Unlock()
 	if !keep {
 		s.bye(c)
 	}
 	return alive
+}
+
+// lookBackLocked tries the DSNs before the one that serves, if it is time to: one attempt each, in the background, so that no load
+// waits for a server that does not answer. Only loads cause it: a source that nobody needs leaves the servers alone.
+func (s *Source) lookBackLocked() {
+	if s.good.Load() == 0 || s.looking || s.closed || time.Now().Before(s.nextLook) {
+		return
+	}
+	s.looking = true
+	s.byes.Go(func() {
+		var c *conn
+		for at := 0; at < int(s.good.Load()) && c == nil; at++ {
+			c, _ = s.dial(s.ctx, at, s.o.AppName, s.o.ConnectTimeout) // why it does not answer matters when it is needed
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.looking = false
+		s.nextLook = time.Now().Add(s.o.ReturnEvery)
+		switch {
+		case c == nil:
+		case s.closed:
+			s.bye(c)
+		default:
+			s.good.Store(c.at)
+			kept := []*conn{c}
+			for _, old := range s.idle {
+				if old.at > c.at {
+					s.bye(old)
+				} else {
+					kept = append(kept, old)
+				}
+			}
+			s.idle = kept
+		}
+	})
 }
 
 func (s *Source) closeIdle() {
@@ -287,6 +356,12 @@ func isStale(err error) bool {
 		(e.Code == "0A000" && e.Routine == "RevalidateCachedQuery")) // cached plan must not change result type
 }
 
+// isTooLong tells whether a row was longer than Options.MaxMessage.
+func isTooLong(err error) bool {
+	var e *pgproto3.ExceededMaxBodyLenErr
+	return errors.As(err, &e)
+}
+
 // classify says what an error means for the batch. lost: the connection did not survive it.
 func classify(ctx context.Context, err error, lost bool) error {
 	var own *filler.Error
@@ -299,6 +374,8 @@ func classify(ctx context.Context, err error, lost bool) error {
 	fault := filler.FaultQuery
 	var e *pgconn.PgError
 	switch {
+	case isTooLong(err):
+		fault = filler.FaultData // one of the keys is to blame, and the others are not
 	case isStale(err):
 		fault = filler.FaultTransient
 	case errors.As(err, &e):

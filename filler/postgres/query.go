@@ -39,7 +39,8 @@ const (
 	oidBools, oidInt2s, oidInt4s, oidTexts, oidVarchars     = 1000, 1005, 1007, 1009, 1015
 	oidInt8s, oidFloat4s, oidFloat8s, oidNumerics, oidJSONs = 1016, 1021, 1022, 1231, 199
 	oidJSONBs, oidUUIDs, oidChars, oidDates, oidTimestamps  = 3807, 2951, 1014, 1182, 1115
-	oidTimestamptzs                                         = 1185
+	oidTimestamptzs, oidTimes, oidTimetzs, oidIntervals     = 1185, 1183, 1270, 1187
+	oidInets, oidCidrs, oidNames, oidOIDs, oidByteas        = 1041, 651, 1003, 1028, 1001
 )
 
 var kinds = map[uint32]filler.Kind{
@@ -52,7 +53,8 @@ var elements = map[uint32]filler.Kind{
 	oidBools: filler.Bool, oidInt2s: filler.Int, oidInt4s: filler.Int, oidInt8s: filler.Int,
 	oidFloat4s: filler.Float, oidFloat8s: filler.Float, oidNumerics: filler.Numeric, oidJSONs: filler.JSON, oidJSONBs: filler.JSON,
 	oidTexts: filler.Text, oidVarchars: filler.Text, oidUUIDs: filler.Text, oidChars: filler.Text, oidDates: filler.Text,
-	oidTimestamps: filler.Text, oidTimestamptzs: filler.Text,
+	oidTimestamps: filler.Text, oidTimestamptzs: filler.Text, oidTimes: filler.Text, oidTimetzs: filler.Text, oidIntervals: filler.Text,
+	oidInets: filler.Text, oidCidrs: filler.Text, oidNames: filler.Text, oidOIDs: filler.Int, oidByteas: filler.Text,
 }
 
 // notArrays are the parameter types that a query gets when it forgets to cast to an array.
@@ -186,15 +188,64 @@ func (st *statement) accepts(r *filler.Route) filler.Params {
 	return p
 }
 
-// load sends the batch and hands its rows over.
-func (c *conn) load(ctx context.Context, mode Mode, st *statement, b *filler.Batch) error {
+// localSettings are what a session would have, for one transaction. A transaction begins with the first query of a pipeline and ends with
+// its Sync, so neither outlives it, in an error either.
+const localSettings = "SELECT set_config('statement_timeout', $1, true), set_config('application_name', $2, true)"
+
+// ask sends the batch and hands its rows over.
+func (s *Source) ask(ctx context.Context, c *conn, st *statement, b *filler.Batch) error {
 	c.arrays(st, b)
-	var rr *pgconn.ResultReader
-	if mode == Prepared {
-		rr = c.pg.ExecPrepared(ctx, st.name, c.params, nil, st.formats)
-	} else {
-		rr = c.pg.ExecParams(ctx, st.sql, c.params, nil, nil, st.formats)
+	if s.o.Mode == Prepared {
+		return c.read(c.pg.ExecPrepared(ctx, st.name, c.params, nil, st.formats), st, b)
 	}
+	p := c.pg.StartPipeline(ctx)
+	timeout := strconv.FormatInt(s.o.StatementTimeout.Milliseconds(), 10)
+	app := s.o.AppName + "/" + b.Route().Name
+	p.SendQueryParams(localSettings, [][]byte{[]byte(timeout), []byte(app)}, nil, nil, nil)
+	p.SendQueryParams(st.sql, c.params, nil, nil, st.formats)
+	err := p.Sync()
+	for queries := 0; err == nil; {
+		var res any
+		if res, err = p.GetResults(); err != nil {
+			break
+		}
+		rr, ok := res.(*pgconn.ResultReader)
+		if !ok {
+			break // the end of the pipeline
+		}
+		if queries++; queries == 1 {
+			_, err = rr.Close()
+			continue
+		}
+		if st.changed(rr.FieldDescriptions()) {
+			delete(c.prepared, b.Route())
+			err = &filler.Error{Fault: filler.FaultTransient, Err: fmt.Errorf("postgres: route %q: the result's columns have changed", b.Route().Name)}
+			_, _ = rr.Close()
+			break
+		}
+		err = c.read(rr, st, b)
+	}
+	if closed := p.Close(); err == nil {
+		err = closed
+	}
+	return err
+}
+
+// changed tells whether columns are not those that the statement was described with. A prepared statement ends with an error then.
+func (st *statement) changed(columns []pgconn.FieldDescription) bool {
+	if len(columns) != len(st.columns) {
+		return true
+	}
+	for i := range columns {
+		if columns[i].DataTypeOID != st.columns[i].oid {
+			return true
+		}
+	}
+	return false
+}
+
+// read hands the rows over.
+func (c *conn) read(rr *pgconn.ResultReader, st *statement, b *filler.Batch) error {
 	b.Columns(st.names)
 	if cap(c.values) < len(st.columns) {
 		c.values = make([]filler.Value, len(st.columns))
