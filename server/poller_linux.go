@@ -150,7 +150,8 @@ func (p *poller) take(c *conn) {
 	}
 }
 
-// finish gives every connection a last read and closes it once its output is written; at level closing it closes all.
+// finish lets every connection run what has arrived and closes it once its replies are written and nothing more waits; at
+// level closing it closes all.
 func (p *poller) finish(level stopLevel) {
 	first := !p.stopping
 	p.stopping = true
@@ -159,13 +160,18 @@ func (p *poller) finish(level stopLevel) {
 		case c == nil:
 		case level == closing:
 			p.close(c)
-		case first && len(c.out) == 0 && !c.ready && !c.parked:
-			p.receive(c)
-			if p.conns[c.fd] == c && len(c.out) == 0 && !c.ready && !c.parked {
+		case first:
+			if len(c.out) == 0 && !c.ready && !c.parked && !c.waits() {
 				p.close(c)
 			}
 		}
 	}
+}
+
+// waits tells whether something has arrived that was not read yet.
+func (c *conn) waits() bool {
+	n, err := unix.IoctlGetInt(c.fd, unix.TIOCINQ)
+	return err == nil && n > 0
 }
 
 // event serves a connection that epoll reported.
@@ -230,7 +236,7 @@ func (p *poller) answer(c *conn, data []byte) {
 			return
 		case did == starved:
 			c.input.hold(data)
-			if p.stopping {
+			if p.stopping && !c.waits() {
 				p.close(c)
 				return
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -78,7 +79,7 @@ func printDemo(out io.Writer, a *app) {
 		shuffled = string(testdata.AppendShuffledKey(nil, rand.New(rand.NewPCG(seed, 0)), testdata.ColdCountry, device))
 	}
 	addr := a.server.Addrs()[0].String()
-	host, port, _ := strings.Cut(addr, ":")
+	host, port, _ := net.SplitHostPort(addr)
 	fmt.Fprintf(out, `
 Listening on %s. Open another terminal, start telnet and paste a line at a time:
 
