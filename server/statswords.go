@@ -107,6 +107,9 @@ func (s *Server) sinceReset() Stats {
 	base := s.base.st
 	s.base.mu.Unlock()
 	st.Counters.sub(&base.Counters)
+	for i := range st.Latency {
+		st.Latency[i] -= base.Latency[i]
+	}
 	st.TotalConnections -= base.TotalConnections
 	st.RejectedConnections -= base.RejectedConnections
 	st.Store.TotalItems -= base.Store.TotalItems
@@ -146,7 +149,7 @@ func (s *Server) generalStats(l *lines) {
 	l.uint("cmd_set", n.CmdSet)
 	l.uint("cmd_flush", n.CmdFlush)
 	l.uint("cmd_touch", n.CmdTouch)
-	l.zero("cmd_meta")
+	l.uint("cmd_meta", n.CmdMeta)
 	l.uint("get_hits", n.GetHits)
 	l.uint("get_misses", n.GetMisses)
 	l.uint("get_expired", n.GetExpired)
@@ -321,7 +324,7 @@ func (s *Server) slabStats(l *lines) {
 
 // fishStats shows what memcached has no names for.
 func (s *Server) fishStats(l *lines) {
-	st := s.Stats()
+	st := s.sinceReset()
 	l.int("used_bytes", st.Store.UsedBytes)
 	l.int("data", st.Store.Data)
 	l.int("data_bytes", st.Store.DataBytes)
