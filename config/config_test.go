@@ -93,7 +93,7 @@ func TestOptions(t *testing.T) {
 		{"half of memory", "-m 2 -I 1m", "Memory=2097152"},
 		{"switches", "-AFXW -D_", "AllowStop=true NoFlush=true NoDump=true NoWatch=true Delimiter=95 Detail=true"},
 		{"files", "-P /run/x.pid", "PIDFile=/run/x.pid"},
-		{"extended", "-o idle_timeout=60,no_maxconns_fast,pass_inline=8,,pass_background=32", "IdleTimeout=1m0s MaxConnsFast=false PassInline=8 PassBack=32"},
+		{"extended", "-o idle_timeout=60,no_maxconns_fast,pass_inline=8,,pass_background=32", "IdleTimeout=1m0s MaxConnsFast=true PassInline=8 PassBack=32"},
 		{"extended without effect", "-o modern,slab_automove,slab_automove=2 -o hash_algorithm=xxh3", "Notes=[-o modern has no effect here -o slab_automove has no effect here -o hash_algorithm has no effect here]"},
 		{"backlog and slabs", "-b 5 -f 1.1 -n 96", "Backlog=5 GrowthFactor=1.1 ChunkSize=96 Notes=[-f has no effect: there are no slab classes -n has no effect: there are no slab classes]"},
 		{"protocol", "-B ascii", "Protocol=ascii"},

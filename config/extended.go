@@ -27,11 +27,11 @@ var extendedTable = []*extended{
 	// With an effect.
 	{name: "idle_timeout", arg: "SECONDS", help: "close a connection that is idle this long (default 0: never)", check: between(0, 1<<31-1, ""), set: func(o *Options, v string) { o.IdleTimeout = seconds(atoi(v)) }},
 	{name: "maxconns_fast", help: "refuse connections over -c at once (default)", set: func(o *Options, _ string) { o.MaxConnsFast = true }},
-	{name: "no_maxconns_fast", help: "let connections over -c wait", set: func(o *Options, _ string) { o.MaxConnsFast = false }},
-	{name: "pass_inline", arg: "NUM", help: "records looked at per lock hold before an insert (default 16)", check: between(1, 1024, ""), set: func(o *Options, v string) { o.PassInline = atoi(v) }},
-	{name: "pass_background", arg: "NUM", help: "records looked at per lock hold in the background (default 64)", check: between(1, 4096, ""), set: func(o *Options, v string) { o.PassBack = atoi(v) }},
+	{name: "pass_inline", arg: "NUM", help: "records looked at per lock hold before an insert (default 16)", check: between(1, 64, ""), set: func(o *Options, v string) { o.PassInline = atoi(v) }},
+	{name: "pass_background", arg: "NUM", help: "records looked at per lock hold in the background (default 64)", check: between(1, 64, ""), set: func(o *Options, v string) { o.PassBack = atoi(v) }},
 
-	// memcached's hash table, slabs, LRU and logger.
+	// memcached's hash table, slabs, LRU and logger, and what is not there yet.
+	{name: "no_maxconns_fast"},
 	{name: "hashpower", arg: "NUM", check: between(12, 32, "Initial hashtable multiplier is too low or too high")},
 	{name: "no_hashexpand"},
 	{name: "hash_algorithm", arg: "NAME", check: oneOf("Unknown hash_algorithm option (jenkins, murmur3, xxh3)", "jenkins", "murmur3", "xxh3")},

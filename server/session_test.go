@@ -261,7 +261,7 @@ func FuzzSession(f *testing.F) {
 	s := newServer(f, Options{})
 	f.Fuzz(func(t *testing.T, in []byte, cut uint16) {
 		if bytes.Contains(in, []byte("stats")) {
-			in = bytes.ReplaceAll(in, []byte("stats"), []byte("s")) // its answer changes with time
+			in = bytes.ReplaceAll(in, []byte("stats"), []byte("xtats")) // its answer changes with time
 		}
 		flush := []byte("flush_all\r\n")
 		playSession(t, s, flush, len(flush))
