@@ -141,7 +141,8 @@ func (s *Server) routesText(l *text) {
 	}
 }
 
-// queueText shows what came into each route's lanes since the start and why some of it was dropped.
+// queueText shows what waits in each route's lanes, what came into them since the start, what moved up to them, and what was
+// dropped and why.
 func (s *Server) queueText(l *text) {
 	for _, r := range s.Routes() {
 		f := &r.Fills
@@ -153,7 +154,8 @@ func (s *Server) queueText(l *text) {
 					fmt.Fprintf(&dropped, " dropped_%s=%d", filler.DropReason(reason), n)
 				}
 			}
-			l.line("%s %s came=%d%s", f.Name, filler.Lane(lane), f.Leased[lane], dropped.String())
+			l.line("%s %s queued=%d came=%d moved_up=%d%s",
+				f.Name, filler.Lane(lane), f.QueuedByLane[lane], f.Leased[lane], f.Promoted[lane], dropped.String())
 		}
 	}
 }

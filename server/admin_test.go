@@ -51,7 +51,7 @@ func TestAdminWords(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", step.ask, got, step.want)
 		}
 	}
-	for word, want := range map[string]string{"help": "invalidate NAME", "queue": "user miss came="} {
+	for word, want := range map[string]string{"help": "invalidate NAME", "queue": "user queued=0 batches_in_flight=0\r\nuser miss queued=0 came="} {
 		if got := c.ask(word+"\r\n", "END"); !strings.Contains(got, want) {
 			t.Errorf("%s: got %q", word, got)
 		}

@@ -19,6 +19,7 @@ import (
 // still is a server with one route whose clock and whose source stand still until told, and a client.
 type still struct {
 	*conversation
+	filler  *filler.Filler
 	clock   atomic.Int64           // of items, in milliseconds
 	row     atomic.Pointer[string] // what the source has; nil: no row
 	loading chan struct{}          // gets a token for each load that waits
@@ -29,15 +30,19 @@ type still struct {
 // Freshness of still's route, in seconds.
 const stillFresh, stillStale, stillNegative, stillSettle = 60, 600, 20, 1
 
-func startStill(t *testing.T, ignoreSets bool) *still {
+func startStill(t *testing.T, change func(r *store.Route)) *still {
 	t.Helper()
 	s := &still{loading: make(chan struct{}, 100), gate: make(chan struct{}), puts: make(chan struct{}, 100)}
 	s.clock.Store(1000)
 	st := newStore(t, store.Options{Clock: func() store.Time { return store.Time(s.clock.Load()) }})
-	ids, err := st.SetRoutes([]store.Route{{
+	route := store.Route{
 		Name: "user", KeyPrint: 1, QueryPrint: 1, Fresh: stillFresh, Stale: stillStale, Negative: stillNegative,
-		Settle: stillSettle * time.Second, IgnoreSets: ignoreSets,
-	}})
+		Settle: stillSettle * time.Second,
+	}
+	if change != nil {
+		change(&route)
+	}
+	ids, err := st.SetRoutes([]store.Route{route})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,13 +68,16 @@ func startStill(t *testing.T, ignoreSets bool) *still {
 	}
 	f, err := filler.New(filler.Options{
 		Sources: []filler.SourceSpec{{Name: "main", Source: filler.SourceFunc(source), Timeout: time.Hour}},
-		Routes:  []filler.Route{{ID: id, Name: "user", Sources: []string{"main"}, Flags: 7, SetFlags: true}},
-		Hooks:   hooks(st, s.puts),
-		Logger:  zerolog.Nop(),
+		Routes: []filler.Route{{
+			ID: id, Name: "user", Sources: []string{"main"}, Flags: 7, SetFlags: true, Limits: filler.Limits{Concurrency: 1},
+		}},
+		Hooks:  hooks(st, s.puts),
+		Logger: zerolog.Nop(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.filler = f
 	t.Cleanup(func() { f.Shutdown(context.Background()) })
 	t.Cleanup(open)
 	_, addr := startServer(t, Options{Store: st, Routes: table, Filler: f, Workers: 1})
@@ -253,7 +261,7 @@ func TestClientWritesOnRouteKeys(t *testing.T) {
 		name, _, _ := strings.Cut(test.command, "\r")
 		for _, state := range states {
 			t.Run(name+", "+state.name, func(t *testing.T) {
-				s := startStill(t, false)
+				s := startStill(t, nil)
 				s.has("100")
 				state.arrange(s)
 				command := test.command
@@ -393,14 +401,14 @@ func TestClientItemsInTime(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			startStill(t, test.ignore).play(test.steps)
+			startStill(t, func(r *store.Route) { r.IgnoreSets = test.ignore }).play(test.steps)
 		})
 	}
 }
 
 // The number that cas compares belongs to an item, and moves with its payload or flags only.
 func TestCASOnRouteKeys(t *testing.T) {
-	s := startStill(t, false)
+	s := startStill(t, nil)
 	s.has("100")
 	s.play([]step{{"get user:1", "miss load"}, {"load", ""}})
 	first := s.unique()
@@ -426,4 +434,38 @@ func TestCASOnRouteKeys(t *testing.T) {
 		{"delete user:1", "DELETED"},
 		{fmt.Sprintf("cas user:1 3 0 2 %d\r\n60", third), "NOT_FOUND"},
 	})
+}
+
+// A key that is loaded ahead of time and then turns stale, or is gone, moves up: it is more urgent than it was.
+func TestWaitingLoadMovesUp(t *testing.T) {
+	s := startStill(t, func(r *store.Route) { r.Ahead, r.Stale = 10, 10 })
+	s.has("100")
+	s.play([]step{
+		{"get user:1", "miss load"}, {"load", ""}, {"get user:2", "miss load"}, {"wait 50", ""},
+		{"get user:1", "100/7 load"}, // ahead of time, behind user:2, whose load keeps the only slot
+	})
+	queue := func(want string) {
+		t.Helper()
+		for !strings.Contains(s.ask("queue\r\n", "END"), want) {
+		}
+	}
+	queue("user refresh queued=1 came=1 moved_up=0\r\n")
+	s.play([]step{{"get user:1", "100/7"}, {"wait 10", ""}, {"get user:1", "100/7"}})
+	queue("user stale queued=1 came=0 moved_up=1\r\n")
+	s.play([]step{{"wait 10", ""}, {"get user:1", "miss"}, {"get user:1", "miss"}})
+	queue("user miss queued=1 came=2 moved_up=1\r\n")
+	s.play([]step{{"has 200", ""}, {"load", ""}, {"load", ""}, {"get user:1", "200/7"}})
+}
+
+func TestMovingUpAllocatesNothing(t *testing.T) {
+	s := startStill(t, nil)
+	w := newServer(t, Options{Filler: s.filler, Workers: 1}).workers[0]
+	w.lookup.Route = 1
+	if n := testing.AllocsPerRun(1000, func() {
+		w.item = store.Item{Promote: store.Lease{Hash: 1, Serial: 1}, Urgency: store.ForMiss}
+		w.lease(&w.lookup, &w.item)
+		w.end()
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
 }

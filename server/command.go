@@ -138,8 +138,13 @@ func (w *worker) missed(q *store.Lookup, it *store.Item) {
 	}
 }
 
-// lease hands the lease that a Get opened to the filler. Where that cannot be, the lease ends, so that the next GET may try.
+// lease hands the lease that a Get opened to the filler, or moves up one that waits there. Where a lease cannot be handed
+// over it ends, so that the next GET may try.
 func (w *worker) lease(q *store.Lookup, it *store.Item) {
+	if p := it.Promote; p.Serial != 0 && w.ring != nil {
+		it.Promote = store.Lease{}
+		w.ring.Promote(uint16(q.Route), filler.Lane(it.Urgency), filler.Lease(p)) // a full ring leaves it where it waits
+	}
 	l := it.Lease
 	if l.Serial == 0 {
 		return
