@@ -115,12 +115,15 @@ func (r *Rig) Ask(keys ...string) {
 	r.ring.Flush()
 }
 
-// Wait returns when every lease handed in has ended.
+// Wait returns when every lease handed in has ended and is counted.
 func (r *Rig) Wait() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	for r.ended < r.handed {
 		r.end.Wait()
+	}
+	r.mu.Unlock()
+	for r.Stats().InFlight > 0 {
+		time.Sleep(100 * time.Microsecond)
 	}
 }
 
