@@ -214,7 +214,7 @@ func appendPHPItem(dst []byte, v Value) ([]byte, uint32, error) {
 		return append(dst, v.Text...), phpInt, nil
 	case Float:
 		if f, err := strconv.ParseFloat(string(v.Text), 64); err == nil || errors.Is(err, strconv.ErrRange) {
-			return appendPHPDouble(dst, f, "Infinity", "NaN"), phpFloat, nil
+			return appendPHPFloatItem(dst, f), phpFloat, nil
 		}
 		return dst, 0, errEncode
 	case Bool:
@@ -291,41 +291,98 @@ func appendPHPKey(dst, key []byte) []byte {
 	return appendPHPString(dst, key)
 }
 
-func appendPHPFloat(dst []byte, f float64) []byte {
-	dst = append(dst, "d:"...)
-	dst = appendPHPDouble(dst, f, "INF", "NAN")
-	return append(dst, ';')
-}
-
-// appendPHPDouble writes f as PHP does with serialize_precision -1: the shortest digits that read back the same, plain from
-// 1e-4 up to 17 digits, else like 1.0E+25.
-func appendPHPDouble(dst []byte, f float64, inf, nan string) []byte {
-	switch {
-	case math.IsNaN(f):
-		return append(dst, nan...)
-	case math.IsInf(f, 1):
-		return append(dst, inf...)
-	case math.IsInf(f, -1):
-		return append(append(dst, '-'), inf...)
-	}
-	var buf [32]byte
-	e := strconv.AppendFloat(buf[:0], f, 'e', -1, 64)
+// digits returns the shortest decimal digits that read back as f, which is finite, without zeros at the end, and where the
+// point stands: 0.digits x 10^point.
+func digits(buf []byte, f float64) (d []byte, point int) {
+	e := strconv.AppendFloat(buf[:0], math.Abs(f), 'e', -1, 64) // d.ddde-dd
 	cut := len(e) - 1
 	for e[cut] != 'e' {
 		cut--
 	}
 	exp, _ := strconv.Atoi(string(e[cut+1:])) // strconv wrote it
-	if exp >= -4 && exp < 17 {
-		return strconv.AppendFloat(dst, f, 'f', -1, 64)
+	d = e[:1]
+	if cut > 2 {
+		d = append(d, e[2:cut]...)
 	}
-	mantissa := e[:cut]
-	dst = append(dst, mantissa...)
-	if len(mantissa) < 3 { // one digit, perhaps a sign
-		dst = append(dst, ".0"...)
+	return d, exp + 1
+}
+
+// appendPHPFloat appends f as PHP serializes it with serialize_precision -1, its default: plain from 1e-4 up to 17 digits, else like
+// 1.0E+25.
+func appendPHPFloat(dst []byte, f float64) []byte {
+	dst = append(dst, "d:"...)
+	switch {
+	case math.IsNaN(f):
+		return append(dst, "NAN;"...)
+	case math.IsInf(f, 1):
+		return append(dst, "INF;"...)
+	case math.IsInf(f, -1):
+		return append(dst, "-INF;"...)
+	}
+	var buf [32]byte
+	d, point := digits(buf[:], f)
+	if point > -4 && point <= 17 {
+		dst = strconv.AppendFloat(dst, f, 'f', -1, 64)
+		return append(dst, ';')
+	}
+	if math.Signbit(f) {
+		dst = append(dst, '-')
+	}
+	dst = append(dst, d[0], '.')
+	if dst = append(dst, d[1:]...); len(d) == 1 {
+		dst = append(dst, '0')
 	}
 	dst = append(dst, 'E')
-	if exp > 0 {
+	if point > 1 {
 		dst = append(dst, '+')
 	}
-	return strconv.AppendInt(dst, int64(exp), 10)
+	dst = strconv.AppendInt(dst, int64(point-1), 10)
+	return append(dst, ';')
+}
+
+// appendPHPFloatItem appends f as php-memcached stores a float that is an item by itself, which is not how PHP serializes it:
+// .5 and 1e+15, and plain up to five zeros after the digits.
+func appendPHPFloatItem(dst []byte, f float64) []byte {
+	if math.Signbit(f) && !math.IsNaN(f) {
+		dst = append(dst, '-')
+	}
+	switch {
+	case math.IsNaN(f):
+		return append(dst, "NaN"...)
+	case math.IsInf(f, 0):
+		return append(dst, "Infinity"...)
+	}
+	var buf [32]byte
+	d, point := digits(buf[:], f)
+	switch {
+	case point <= -4 || point > len(d)+5:
+		dst = append(dst, d[0])
+		if len(d) > 1 {
+			dst = append(append(dst, '.'), d[1:]...)
+		}
+		sign := byte('+')
+		if point--; point < 0 {
+			sign, point = '-', -point
+		}
+		dst = append(dst, 'e', sign)
+		if point < 10 {
+			dst = append(dst, '0')
+		}
+		return strconv.AppendInt(dst, int64(point), 10)
+	case point <= 0:
+		dst = append(dst, '.')
+		for ; point < 0; point++ {
+			dst = append(dst, '0')
+		}
+		return append(dst, d...)
+	case point < len(d):
+		dst = append(append(dst, d[:point]...), '.')
+		return append(dst, d[point:]...)
+	default:
+		dst = append(dst, d...)
+		for ; point > len(d); point-- {
+			dst = append(dst, '0')
+		}
+		return dst
+	}
 }

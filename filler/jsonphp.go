@@ -47,7 +47,8 @@ func (s *jsonScanner) item(dst []byte) ([]byte, uint32, error) {
 	case 'i':
 		return body(2, 1), phpInt, nil
 	case 'd':
-		return body(2, 1), phpFloat, nil
+		f, _ := strconv.ParseFloat(string(out[2:len(out)-1]), 64) // we wrote it
+		return appendPHPFloatItem(dst[:start], f), phpFloat, nil
 	case 'b':
 		if out[2] == '0' {
 			return dst[:start], phpBool, nil
