@@ -27,7 +27,9 @@ type cell struct{ sql, php string }
 
 func phpString(s string) string { return "hex2bin('" + hex.EncodeToString([]byte(s)) + "')" }
 
-func sqlString(s string) string { return "E'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(s) + "'" }
+func sqlString(s string) string {
+	return "E'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(s) + "'"
+}
 
 // columns of the generated rows, in the table's order, each with its type and a generator.
 var generated = []struct {
