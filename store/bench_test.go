@@ -66,3 +66,35 @@ func BenchmarkSet(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkGetMany looks keys up in groups, one after the other or read ahead.
+func BenchmarkGetMany(b *testing.B) {
+	const n, asked = 1_000_000, 1 << 16
+	for _, load := range []struct{ distinct, size int }{{n, 100}, {n / 10, 300}} {
+		s := filled(b, 1<<30, n, load.distinct, load.size)
+		keys, hashes := make([][]byte, asked), make([]uint64, asked)
+		for i := range keys {
+			keys[i] = benchKey(nil, rand.IntN(n))
+			hashes[i] = testHash(keys[i])
+		}
+		for _, ahead := range []bool{false, true} {
+			b.Run(fmt.Sprintf("distinct=%d/value=%d/ahead=%v", load.distinct, load.size, ahead), func(b *testing.B) {
+				var it Item
+				dst := make([]byte, 0, 512)
+				b.ReportAllocs()
+				i := 0
+				for b.Loop() {
+					if ahead && i%AheadMost == 0 {
+						s.Ahead(hashes[i%asked : i%asked+AheadMost])
+					}
+					q := Lookup{Key: keys[i%asked], Hash: hashes[i%asked], Now: 10_000}
+					if s.Get(&q, &it) {
+						dst = append(dst[:0], it.Value...)
+						it.Release()
+					}
+					i++
+				}
+			})
+		}
+	}
+}

@@ -49,6 +49,7 @@ func TestStressConcurrent(t *testing.T) {
 					route = ids[0]
 				}
 				now := s.Now()
+				s.Ahead([]uint64{h, h * 31})
 				switch (i + w) % 8 {
 				case 0, 1:
 					size := 5 + i%7*50

@@ -141,9 +141,8 @@ func (r *record) decode(raw []byte) {
 	r.size = p + klen
 }
 
-// recordKey finds the key of the record that raw begins with, and the record's size, without decoding the rest.
-func recordKey(raw []byte) (key []byte, size int) {
-	klen, meta := int(raw[0]), raw[1]
+// headOf returns where the value or handle of a record with these meta bits begins.
+func headOf(meta byte) int {
 	p := 2
 	if meta&metaRoute != 0 {
 		p += 7
@@ -157,6 +156,13 @@ func recordKey(raw []byte) (key []byte, size int) {
 	if meta&metaCAS != 0 {
 		p += 8
 	}
+	return p
+}
+
+// recordKey finds the key of the record that raw begins with, and the record's size, without decoding the rest.
+func recordKey(raw []byte) (key []byte, size int) {
+	klen, meta := int(raw[0]), raw[1]
+	p := headOf(meta)
 	if meta&metaInline != 0 {
 		n, size := getLen(raw[p:])
 		p += size + n

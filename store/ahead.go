@@ -1,0 +1,67 @@
+//go:build !race
+
+package store
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// AheadMost is how many look-ups Ahead takes at once.
+const AheadMost = 16
+
+// Ahead reads, without a lock and without believing any of it, what look-ups of these hashes will need: index groups, records,
+// handles, payloads, stage by stage, so that the misses of the processor's cache overlap instead of following one another. It
+// changes no answer. At most AheadMost hashes count. Race builds do nothing here.
+func (s *Store) Ahead(hashes []uint64) (touched uint64) {
+	hashes = hashes[:min(len(hashes), AheadMost)]
+	var groups [AheadMost]*group
+	for i, h := range hashes {
+		sh := s.shardOf(h)
+		gr := &sh.idx.table(h).g[(h>>groupShift)%tableGroups]
+		groups[i] = gr
+		touched += gr.ctrl
+	}
+	var at [AheadMost]uint64
+	for i, h := range hashes {
+		gr := groups[i]
+		m := matchByte(gr.ctrl, tagOf(h))
+		if m == 0 {
+			continue
+		}
+		off := s.z.offSegments + uint64(gr.loc[bits.TrailingZeros64(m)>>3])<<s.z.unitShift
+		if off >= s.z.offPages-64 {
+			continue
+		}
+		at[i] = off
+		touched += uint64(s.a.mem[off]) + uint64(s.a.mem[off+63])
+	}
+	var words [AheadMost]*uint64
+	for i := range hashes {
+		if at[i] == 0 {
+			continue
+		}
+		raw := s.a.mem[at[i]:]
+		if raw[1]&metaInline != 0 {
+			if n, _ := getLen(raw[headOf(raw[1]):]); n > 64 {
+				touched += uint64(raw[128])
+			}
+			continue
+		}
+		h := binary.LittleEndian.Uint32(raw[headOf(raw[1]):])
+		ds := s.dataShardOfHandle(h)
+		if n := ds.local(h); int(n) < len(ds.hs) {
+			words[i] = &ds.hs[n]
+			touched += ds.hs[n]
+		}
+	}
+	for i := range hashes {
+		if words[i] == nil {
+			continue
+		}
+		if off := wordOffset(*words[i]); off < s.z.total-256 {
+			touched += uint64(s.a.mem[off]) + uint64(s.a.mem[off+64]) + uint64(s.a.mem[off+128])
+		}
+	}
+	return touched
+}

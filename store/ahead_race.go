@@ -1,0 +1,9 @@
+//go:build race
+
+package store
+
+// AheadMost is how many look-ups Ahead takes at once.
+const AheadMost = 16
+
+// Ahead would read what is being written; the race detector could not tell that nothing is believed.
+func (s *Store) Ahead(hashes []uint64) (touched uint64) { return 0 }
