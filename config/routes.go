@@ -133,6 +133,9 @@ func (d *document) readRoute(v value) {
 	if _, has := given["key"]; !has {
 		v.fail("it has no key; write its pattern, such as key: \"user:{id}\"")
 	}
+	if rows := given["rows"]; r.Rows == RowList && r.Encode == Raw {
+		rows.fail("list needs encode: json or php, since raw has no lists")
+	}
 	d.readAhead(&r, given["refresh_ahead"])
 	d.checkSources(&r, v, given["source"])
 	d.checkQuery(&r, v, given["query"])

@@ -311,6 +311,7 @@ func TestYAMLErrors(t *testing.T) {
 		{"number out of bounds", withRoute("flags: 4294967296"), `f.yaml:7: route "user": flags: 4294967296 is out of bounds; write a number from 0 to 4294967295`},
 		{"encode", withRoute("encode: igbinary"), `f.yaml:7: route "user": encode: "igbinary" is none of raw, json, php; known are json, php, raw`},
 		{"rows", withRoute("rows: many"), `f.yaml:7: route "user": rows: "many" is none of one, list; known are list, one`},
+		{"rows without encoding", withRoute("encode: raw\nrows: list"), `f.yaml:8: route "user": rows: list needs encode: json or php, since raw has no lists`},
 		{"on_client_set", withRoute("on_client_set: acept"), `f.yaml:7: route "user": on_client_set: "acept" is none of accept, ignore; did you mean accept?`},
 		{"a list where a value belongs", withRoute("fresh: [60s]"), `f.yaml:7: route "user": fresh: one plain value is expected here; write a duration such as 60s`},
 		{"lower as a mapping", withRoute("normalize: {lower: {a: b}}"), `f.yaml:7: route "user": normalize: lower: one plain value is expected here; name the parts to fold, or take the field out`},
@@ -401,7 +402,7 @@ func TestPrints(t *testing.T) {
 		{"normalize: {lower: [id], drop: [a, b]}\nprefix: x", true, false},
 		{"normalize: {lower: [id], drop: [a, b]}\nencode: json", false, true},
 		{"normalize: {lower: [id], drop: [a, b]}\nflags: 0", false, true},
-		{"normalize: {lower: [id], drop: [a, b]}\nrows: list", false, true},
+		{"normalize: {lower: [id], drop: [a, b]}\nencode: json\nrows: list", false, true},
 	} {
 		r := loadText(t, withRoute(tt.lines)).Routes[0]
 		if slices.Equal(r.KeyPrint(), base.KeyPrint()) == tt.key || slices.Equal(r.QueryPrint(), base.QueryPrint()) == tt.query {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -23,19 +25,27 @@ const protocolVersion = server.DefaultVersion
 
 // app is everything that runs, wired.
 type app struct {
-	log     zerolog.Logger
-	store   *store.Store
-	filler  *filler.Filler // nil without routes
-	server  *server.Server
+	log    zerolog.Logger
+	store  *store.Store
+	filler *filler.Filler
+	server *server.Server
+	stop   chan struct{} // a client sent shutdown
+
+	input  config.Input // what reload reads again
+	config atomic.Pointer[config.Config]
+
+	mu      sync.Mutex // one reload at a time; guards the rest
 	sources sources
-	stop    chan struct{} // a client sent shutdown
+	ids     map[string]store.RouteID // of the routes, by name
+	closed  bool
 }
 
-// newApp builds what c describes and starts nothing but background work. opened holds sources that are there already, by
-// name; newApp opens the others and owns all of them.
-func newApp(c *config.Config, opened sources, log zerolog.Logger) (*app, error) {
+// newApp builds what c, read from in, describes and starts nothing but background work. opened holds sources that are there
+// already, by name; newApp opens the others and owns all of them.
+func newApp(in config.Input, c *config.Config, opened sources, log zerolog.Logger) (*app, error) {
 	zerolog.SetGlobalLevel(levelOf(c.Verbosity))
-	a := &app{log: log, sources: opened, stop: make(chan struct{}, 1)}
+	a := &app{log: log, input: in, sources: opened, stop: make(chan struct{}, 1)}
+	a.config.Store(c)
 	seed := hasher.NewSeed()
 	s, err := store.Open(store.Options{
 		Memory: c.Memory, MaxItem: c.MaxItem, NoEvict: c.NoEvict, NoCAS: c.NoCAS,
@@ -59,6 +69,7 @@ func newApp(c *config.Config, opened sources, log zerolog.Logger) (*app, error) 
 		Workers: c.Threads, MaxConns: c.MaxConns, IdleTimeout: c.IdleTimeout, NoFlush: c.NoFlush, Verbosity: c.Verbosity,
 		Version: protocolVersion, Logger: log, Settings: settings(c), SetLogLevel: setLogLevel,
 		SetVerbose: func(level int) { zerolog.SetGlobalLevel(levelOf(level)) },
+		Operator:   server.Operator{Reload: a.reload, Pattern: a.pattern},
 	}
 	for _, l := range c.Listen {
 		o.Listen = append(o.Listen, l.Address())
@@ -75,10 +86,40 @@ func newApp(c *config.Config, opened sources, log zerolog.Logger) (*app, error) 
 	return a, nil
 }
 
-// startFiller gives the routes their ids, compiles their patterns and starts what loads for them.
+// pattern returns the key pattern of a route.
+func (a *app) pattern(route string) string {
+	for i := range a.config.Load().Routes {
+		if r := &a.config.Load().Routes[i]; r.Name == route {
+			return r.Key
+		}
+	}
+	return ""
+}
+
+// startFiller gives the routes their ids, compiles their patterns and starts what loads for them. It starts without routes as
+// well: a reload may bring some.
 func (a *app) startFiller(c *config.Config) (*normalizer.Table, error) {
-	if len(c.Routes) == 0 {
-		return nil, nil
+	ids, table, err := a.setRoutes(c)
+	if err != nil {
+		return nil, err
+	}
+	if a.sources, err = a.sources.update(c.Sources); err != nil {
+		return nil, err
+	}
+	a.filler, err = filler.New(filler.Options{
+		Sources: sourceSpecs(c, a.sources), Routes: fillerRoutes(c, ids, table), Hooks: hooks(a.store), Logger: a.log, MaxValue: c.MaxItem,
+	})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return table, nil
+}
+
+// setRoutes makes c's routes those of the store and returns their ids and their table, nil without routes. Nothing has
+// changed after an error.
+func (a *app) setRoutes(c *config.Config) ([]store.RouteID, *normalizer.Table, error) {
+	if _, err := compile(c, standIns(c)); err != nil {
+		return nil, nil, err
 	}
 	known := make([]store.Route, len(c.Routes))
 	for i := range c.Routes {
@@ -86,32 +127,26 @@ func (a *app) startFiller(c *config.Config) (*normalizer.Table, error) {
 	}
 	ids, err := a.store.SetRoutes(known)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, nil, usageError{err}
+	}
+	a.ids = make(map[string]store.RouteID, len(ids))
+	for i, id := range ids {
+		a.ids[c.Routes[i].Name] = id
+	}
+	if len(c.Routes) == 0 {
+		return nil, nil, nil
 	}
 	table, err := compile(c, ids)
-	if err != nil {
-		return nil, err
+	return ids, table, err
+}
+
+// standIns are ids for a table that is only looked at.
+func standIns(c *config.Config) []store.RouteID {
+	ids := make([]store.RouteID, len(c.Routes))
+	for i := range ids {
+		ids[i] = store.RouteID(i + 1)
 	}
-	o := filler.Options{Hooks: hooks(a.store), Logger: a.log}
-	if a.sources == nil {
-		a.sources = sources{}
-	}
-	for i := range c.Sources {
-		spec := &c.Sources[i]
-		if err := a.sources.open(spec); err != nil {
-			return nil, err
-		}
-		o.Sources = append(o.Sources, filler.SourceSpec{
-			Name: spec.Name, Source: a.sources[spec.Name], Timeout: spec.StatementTimeout, Rate: spec.Rate, MaxLoads: spec.MaxConns,
-		})
-	}
-	for i := range c.Routes {
-		o.Routes = append(o.Routes, fillerRoute(&c.Routes[i], ids[i], table))
-	}
-	if a.filler, err = filler.New(o); err != nil {
-		return nil, usageError{err}
-	}
-	return table, nil
+	return ids
 }
 
 // compile makes the key table of the configured routes. Its errors get the place in the file.
@@ -144,11 +179,30 @@ func storeRoute(r *config.Route) store.Route {
 	return store.Route{
 		Name: r.Name, KeyPrint: hasher.Fingerprint(r.KeyPrint()...), QueryPrint: hasher.Fingerprint(r.QueryPrint()...),
 		Fresh: seconds(r.Fresh), Stale: seconds(r.Stale), Keep: seconds(r.Keep), Negative: seconds(r.Negative),
-		JitterPercent: uint32(r.JitterPercent), Settle: r.Settle, IgnoreSets: r.IgnoreSets, MissOnReload: r.MissOnReload,
+		Ahead: seconds(r.Ahead), JitterPercent: uint32(r.JitterPercent), Settle: r.Settle, IgnoreSets: r.IgnoreSets, MissOnReload: r.MissOnReload,
 	}
 }
 
 func seconds(d time.Duration) uint32 { return uint32(d / time.Second) }
+
+func sourceSpecs(c *config.Config, opened sources) []filler.SourceSpec {
+	specs := make([]filler.SourceSpec, len(c.Sources))
+	for i := range c.Sources {
+		s := &c.Sources[i]
+		specs[i] = filler.SourceSpec{
+			Name: s.Name, Source: opened[s.Name].Source, Timeout: s.StatementTimeout, Rate: s.Rate, MaxLoads: s.MaxConns,
+		}
+	}
+	return specs
+}
+
+func fillerRoutes(c *config.Config, ids []store.RouteID, table *normalizer.Table) []filler.Route {
+	routes := make([]filler.Route, len(c.Routes))
+	for i := range c.Routes {
+		routes[i] = fillerRoute(&c.Routes[i], ids[i], table)
+	}
+	return routes
+}
 
 func fillerRoute(r *config.Route, id store.RouteID, table *normalizer.Table) filler.Route {
 	fr := filler.Route{
@@ -233,6 +287,9 @@ func (a *app) close(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 	}
+	a.mu.Lock() // a reload under way ends first, and no other begins
+	a.closed = true
+	a.mu.Unlock()
 	if a.filler != nil {
 		if err := a.filler.Shutdown(ctx); err != nil {
 			errs = append(errs, err)

@@ -6,22 +6,18 @@ import (
 	"io"
 	"strings"
 
+	"swordfish/config"
 	"swordfish/normalizer"
-	"swordfish/store"
 )
 
 // check says what is wrong with a configuration, or what a key means in it. It reads files only and asks no database.
 func check(args []string, out, _ io.Writer) error {
 	var key string
-	c, err := load(args, map[string]*string{"key": &key}, out)
+	c, err := load(config.Input{Args: args, Own: map[string]*string{"key": &key}}, out)
 	if err != nil || c == nil {
 		return err
 	}
-	ids := make([]store.RouteID, len(c.Routes))
-	for i := range ids {
-		ids[i] = store.RouteID(i + 1)
-	}
-	table, err := compile(c, ids)
+	table, err := compile(c, standIns(c))
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ const demoDevice = 1
 // demo serves the real devices and countries from a database in memory.
 func demo(args []string, out, errOut io.Writer) error {
 	const file = "demo.yaml"
-	c, err := config.Load(config.Input{
+	in := config.Input{
 		Args: append([]string{"--config=" + file}, args...),
 		ReadFile: func(name string) ([]byte, error) {
 			if name == file {
@@ -30,12 +30,9 @@ func demo(args []string, out, errOut io.Writer) error {
 			}
 			return os.ReadFile(name)
 		},
-	})
-	if err != nil {
-		return err
 	}
-	if c.Ask != config.AskNothing {
-		_, err = load(args, nil, out)
+	c, err := load(in, out)
+	if err != nil || c == nil {
 		return err
 	}
 	began := time.Now()
@@ -50,7 +47,7 @@ func demo(args []string, out, errOut io.Writer) error {
 	}
 	fmt.Fprintf(out, "Loaded %d devices, %d countries and %d characteristics into an embedded database in %d ms.\n",
 		len(testdata.Devices()), len(testdata.Countries()), len(testdata.Characteristics()), time.Since(began).Milliseconds())
-	return serveConfig(c, sources{"demo": sqlite.New(db)}, errOut, func(a *app) { printDemo(out, a) })
+	return serveConfig(in, c, sources{"demo": {Source: sqlite.New(db)}}, errOut, func(a *app) { printDemo(out, a) })
 }
 
 func demoConfig() string {

@@ -94,8 +94,8 @@ type usageError struct{ error }
 func (e usageError) Unwrap() error { return e.error }
 
 // load reads the configuration, or answers what the command line asks for instead; then the Config is nil.
-func load(args []string, own map[string]*string, out io.Writer) (*config.Config, error) {
-	c, err := config.Load(config.Input{Args: args, Own: own})
+func load(in config.Input, out io.Writer) (*config.Config, error) {
+	c, err := config.Load(in)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +134,8 @@ Examples:
   swordfishd check --config=swordfish.yaml --key='chr|os=ios|country=IN'
 
 Exit codes: 0 stopped as asked; 1 failed while running; 64 usage or configuration; 71 the system refused (address taken, no
-memory). SIGTERM and SIGINT finish the commands in hand and stop; a second one stops at once.
+memory). SIGTERM and SIGINT finish the commands in hand and stop; a second one stops at once. SIGHUP reads the configuration
+again, as reload does on telnet; a bad one changes nothing.
 `)
 	_, err := io.WriteString(out, b.String())
 	return err

@@ -18,17 +18,19 @@ import (
 const stopTime = 10 * time.Second
 
 func serve(args []string, out, errOut io.Writer) error {
-	c, err := load(args, nil, out)
+	in := config.Input{Args: args}
+	c, err := load(in, out)
 	if err != nil || c == nil {
 		return err
 	}
-	return serveConfig(c, nil, errOut, nil)
+	return serveConfig(in, c, nil, errOut, nil)
 }
 
-// serveConfig runs until a signal or a shutdown command ends it. ready, where given, is called once it listens.
-func serveConfig(c *config.Config, opened sources, errOut io.Writer, ready func(a *app)) error {
+// serveConfig serves c, which was read from in, until a signal or a shutdown command ends it. ready, where given, is called
+// once it listens.
+func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Writer, ready func(a *app)) error {
 	log := newLogger(errOut)
-	a, err := newApp(c, opened, log)
+	a, err := newApp(in, c, opened, log)
 	if err != nil {
 		return err
 	}
@@ -58,7 +60,7 @@ func serveConfig(c *config.Config, opened sources, errOut io.Writer, ready func(
 		select {
 		case s := <-signals:
 			if s == syscall.SIGHUP {
-				log.Warn().Msg("SIGHUP: reloading the configuration is not there yet; restart to change it")
+				go a.reload() // logs what is wrong; closing waits for it
 				continue
 			}
 			log.Info().Stringer("signal", s).Msg("stopping: the commands in hand are finished")

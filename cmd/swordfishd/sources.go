@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"reflect"
 
 	"swordfish/config"
 	"swordfish/filler"
@@ -12,19 +14,52 @@ import (
 )
 
 // sources are the open sources by name.
-type sources map[string]filler.Source
+type sources map[string]source
 
-// open opens the source that spec describes, unless it is there already. A database that is down is no error: its source
-// connects when it can.
-func (s sources) open(spec *config.Source) error {
-	if s[spec.Name] != nil {
-		return nil
+// source is an open source with the settings it was opened with.
+type source struct {
+	filler.Source
+	spec *config.Source // nil: opened by other means, and right for any settings
+}
+
+// fits tells whether the source need not be opened anew for spec.
+func (s *source) fits(spec *config.Source) bool {
+	if s.spec == nil {
+		return true
 	}
-	var src filler.Source
-	var err error
+	was, now := *s.spec, *spec
+	was.Pos, now.Pos = "", ""
+	was.Rate, now.Rate = 0, 0 // the filler's business
+	return reflect.DeepEqual(was, now)
+}
+
+// update returns the sources that specs describe: those of s that fit, and the others opened. s stays as it is; after an error
+// nothing new is open. A database that is down is no error: its source connects when it can.
+func (s sources) update(specs []config.Source) (sources, error) {
+	next := make(sources, len(specs))
+	for i := range specs {
+		spec := &specs[i]
+		src, open := s[spec.Name]
+		if !open || !src.fits(spec) {
+			opened, err := openSource(spec)
+			if err != nil {
+				return nil, errors.Join(err, next.except(s).close())
+			}
+			src = source{Source: opened}
+		}
+		src.spec = spec
+		next[spec.Name] = src
+	}
+	return next, nil
+}
+
+func openSource(spec *config.Source) (src filler.Source, err error) {
 	switch spec.Kind {
 	case config.Postgres:
 		o := postgres.Options{MaxConns: spec.MaxConns, StatementTimeout: spec.StatementTimeout}
+		if spec.ExecMode == config.Unnamed {
+			o.Mode = postgres.Unnamed
+		}
 		for _, dsn := range spec.DSN {
 			o.DSNs = append(o.DSNs, dsn.Reveal())
 		}
@@ -35,16 +70,22 @@ func (s sources) open(spec *config.Source) error {
 		err = fmt.Errorf("kind %s is not there yet", spec.Kind)
 	}
 	if err != nil {
-		return usageError{fmt.Errorf("%s: source %q: %w", spec.Pos, spec.Name, err)}
+		return nil, usageError{fmt.Errorf("%s: source %q: %w", spec.Pos, spec.Name, err)}
 	}
-	s[spec.Name] = src
-	return nil
+	return src, nil
+}
+
+// except returns those of s that other does not have.
+func (s sources) except(other sources) sources {
+	left := maps.Clone(s)
+	maps.DeleteFunc(left, func(name string, src source) bool { return other[name].Source == src.Source })
+	return left
 }
 
 func (s sources) close() error {
 	var errs []error
 	for _, src := range s {
-		if c, ok := src.(io.Closer); ok {
+		if c, ok := src.Source.(io.Closer); ok {
 			errs = append(errs, c.Close())
 		}
 	}

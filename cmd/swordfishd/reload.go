@@ -1,0 +1,183 @@
+package main
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"time"
+
+	"swordfish/config"
+	"swordfish/store"
+)
+
+var errStopping = errors.New("reload: the server is stopping")
+
+// reload reads the configuration again and takes over sources and routes. What cannot be used changes nothing and is logged
+// with its places. It waits for files and for another reload, never for a database.
+func (a *app) reload() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return errStopping
+	}
+	began := time.Now()
+	c, err := config.Load(a.input)
+	if err == nil {
+		err = a.takeOver(c)
+	}
+	if err == nil {
+		a.log.Info().Dur("took", time.Since(began)).Int("sources", len(c.Sources)).Int("routes", len(c.Routes)).Msg("configuration reloaded")
+		return nil
+	}
+	var wrong *config.Error
+	if errors.As(err, &wrong) {
+		for _, p := range wrong.Problems {
+			a.log.Error().Str("file", p.File).Int("line", p.Line).Str("problem", p.Text).Msg("reload: nothing was changed")
+		}
+	} else {
+		a.log.Error().Err(err).Msg("reload: nothing was changed")
+	}
+	return err
+}
+
+// takeOver puts c to work: the store learns the routes first, then the filler, and last the workers, who until then know the
+// old ids only and open no lease for a route that is gone.
+func (a *app) takeOver(c *config.Config) error {
+	old := a.config.Load()
+	opened, err := a.sources.update(c.Sources)
+	if err != nil {
+		return err
+	}
+	held := a.held()
+	ids, table, err := a.setRoutes(c)
+	if err != nil {
+		return errors.Join(err, opened.except(a.sources).close())
+	}
+	if err := a.filler.Apply(sourceSpecs(c, opened), fillerRoutes(c, ids, table)); err != nil {
+		_, _, back := a.setRoutes(old)
+		return errors.Join(err, back, opened.except(a.sources).close())
+	}
+	a.server.SetRoutes(table)
+	a.logSources(a.sources, opened)
+	a.sources = opened // the filler closes those that are gone
+	a.config.Store(c)
+	a.logRoutes(old, c, held)
+	if options := changedOptions(&old.Options, &c.Options); len(options) > 0 {
+		a.log.Warn().Strs("options", options).Msg("reload: these options hold from the next start on")
+	}
+	for _, note := range c.Notes {
+		if !slices.Contains(old.Notes, note) {
+			a.log.Warn().Msg(note)
+		}
+	}
+	return nil
+}
+
+// held tells what the store holds of each route.
+func (a *app) held() map[string]store.RouteStats {
+	held := make(map[string]store.RouteStats, len(a.ids))
+	for name, id := range a.ids {
+		held[name] = a.store.RouteStats(id)
+	}
+	return held
+}
+
+func (a *app) logSources(old, next sources) {
+	for name, src := range next {
+		was, known := old[name]
+		switch {
+		case !known:
+			a.log.Info().Str("source", name).Msg("reload: source opened")
+		case was.Source != src.Source:
+			a.log.Info().Str("source", name).Msg("reload: source opened anew")
+		}
+	}
+	for name := range old {
+		if _, known := next[name]; !known {
+			a.log.Info().Str("source", name).Msg("reload: source closed")
+		}
+	}
+}
+
+// logRoutes tells which routes changed and what that did to their items; held is what they had.
+func (a *app) logRoutes(old, next *config.Config, held map[string]store.RouteStats) {
+	was := make(map[string]*config.Route, len(old.Routes))
+	for i := range old.Routes {
+		was[old.Routes[i].Name] = &old.Routes[i]
+	}
+	for i := range next.Routes {
+		r := &next.Routes[i]
+		o := was[r.Name]
+		delete(was, r.Name)
+		if o == nil {
+			a.log.Info().Str("route", r.Name).Msg("reload: route added")
+			continue
+		}
+		settings := changedSettings(o, r)
+		if len(settings) == 0 {
+			continue
+		}
+		e := a.log.Info().Str("route", r.Name).Strs("changed", settings)
+		items := held[r.Name].Items
+		switch {
+		case !slices.Equal(o.KeyPrint(), r.KeyPrint()):
+			e = e.Int64("items_out_of_reach", items)
+		case !slices.Equal(o.QueryPrint(), r.QueryPrint()) && r.MissOnReload:
+			e = e.Int64("items_dropped", items)
+		case !slices.Equal(o.QueryPrint(), r.QueryPrint()):
+			e = e.Int64("items_stale", items)
+		}
+		e.Msg("reload: route changed")
+	}
+	for i := range old.Routes {
+		if name := old.Routes[i].Name; was[name] != nil {
+			a.log.Info().Str("route", name).Int64("items_out_of_reach", held[name].Items).Msg("reload: route removed")
+		}
+	}
+}
+
+// settingNames are the settings behind the fields of config.Route; those without a name follow from others.
+var settingNames = map[string]string{
+	"Name": "name", "Key": "key", "Prefix": "prefix", "Normalize": "normalize", "Parts": "", "Sources": "source", "Query": "query",
+	"UsesKeys": "", "Fresh": "fresh", "Stale": "stale", "Keep": "keep", "Negative": "negative", "Settle": "settle",
+	"Ahead": "refresh_ahead", "JitterPercent": "jitter", "Encode": "encode", "Flags": "flags", "Rows": "rows",
+	"IgnoreSets": "on_client_set", "MissOnReload": "on_reload", "MissOnChange": "on_change", "Limits": "limits", "Watch": "watch", "Pos": "",
+}
+
+// changedSettings names the settings of two routes that differ.
+func changedSettings(old, next *config.Route) []string { return changed(*old, *next, settingNames) }
+
+// optionNames are the options behind the fields of config.Options.
+var optionNames = map[string]string{
+	"Listen": "-l", "Port": "-p", "UDPPort": "-U", "Memory": "-m", "MaxItem": "-I", "NoEvict": "-M", "NoCAS": "-C", "MaxConns": "-c",
+	"MaxConnsFast": "-o maxconns_fast", "Threads": "-t", "Backlog": "-b", "ReqsPerEvent": "-R", "Verbosity": "-v",
+	"IdleTimeout": "-o idle_timeout", "Protocol": "-B", "Delimiter": "-D", "Detail": "-D", "AllowStop": "-A", "NoFlush": "-F",
+	"NoDump": "-X", "NoWatch": "-W", "PIDFile": "-P", "MemoryFile": "-e", "PassInline": "-o pass_inline", "PassBack": "-o pass_background",
+	"GrowthFactor": "-f", "ChunkSize": "-n",
+}
+
+// changedOptions names the options that differ. None of them can change while the server runs.
+func changedOptions(old, next *config.Options) []string {
+	names := changed(*old, *next, optionNames)
+	if slices.Contains(names, "-p") { // the addresses have the port in them
+		names = slices.DeleteFunc(names, func(name string) bool { return name == "-l" && sameHosts(old, next) })
+	}
+	return names
+}
+
+func sameHosts(old, next *config.Options) bool {
+	return slices.EqualFunc(old.Listen, next.Listen, func(a, b config.Listen) bool { return a.Host == b.Host })
+}
+
+// changed returns the names of the fields in which two structs of one type differ, each once.
+func changed[T any](old, next T, names map[string]string) []string {
+	var found []string
+	a, b := reflect.ValueOf(old), reflect.ValueOf(next)
+	for i := range a.NumField() {
+		name := names[a.Type().Field(i).Name]
+		if name != "" && !slices.Contains(found, name) && !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
+			found = append(found, name)
+		}
+	}
+	return found
+}
