@@ -2,8 +2,8 @@
 // knows no socket, no clock and no store; whoever holds those drives a Parser with what has arrived and appends the
 // replies to a buffer of its own. Every text a client can see stands in this package.
 //
-// text.go holds the classic text commands, binary.go the binary protocol, which a connection speaks whose first byte is
-// 0x80.
+// text.go holds the classic text commands, meta.go the meta commands among them, binary.go the binary protocol, which a
+// connection speaks whose first byte is 0x80.
 package protocol
 
 const (
@@ -16,6 +16,7 @@ type Form uint8
 
 const (
 	Classic Form = iota
+	Meta
 	Binary
 )
 
@@ -45,7 +46,8 @@ const (
 	Shutdown
 	LogLevel
 	Admin // an operator's word: Request.Word
-	Noop  // binary
+	Noop  // meta, binary
+	Debug // meta
 	Quit
 )
 
@@ -59,18 +61,19 @@ type Request struct {
 	TooLarge bool  // storage: the announced value was refused by Parser.TooLarge and is being swallowed; Value is nil
 	Reply    Reply // Refused, not binary
 
-	Quiet  bool   // binary: no answer where all went well; a get that found nothing is not answered either
+	Quiet  bool   // meta, binary: no answer where all went well; a get that found nothing is not answered instead
+	Meta   Choice // meta
 	Opcode byte   // binary
 	Opaque uint32 // binary: given back with the answer
 	Code   Code   // Refused, binary
 
 	Flags   uint32
-	Exptime int64  // storage, touch, gat, flush_all, and incr and decr that Vivify: seconds as the client wrote them
+	Exptime int64  // storage, touch, gat, flush_all, and incr and decr that Vivify: seconds as the client wrote them; meta: T
 	Level   uint32 // verbosity
-	Unique  uint64 // cas and all of binary: what the client compares with; in binary 0 is nothing
+	Unique  uint64 // cas and all of binary and meta: what the client compares with, 0 being nothing but for cas
 	Delta   uint64 // incr, decr
 	Initial uint64 // with Vivify
-	Vivify  bool   // incr, decr: an absent key becomes Initial
+	Vivify  bool   // incr, decr: an absent key becomes Initial; meta: N
 
 	Key   []byte // all commands with exactly one key; binary stats: the group
 	Keys  []byte // get family: the words of the line, for NextKey
@@ -114,6 +117,7 @@ type Parser struct {
 	key     bool // in keys: at least one key was seen
 	tail    int  // bytes consumed behind Request.Keys
 	words   [maxWords]span
+	decoded [MaxKey]byte // a key that came base64-coded
 	nwords  int
 }
 

@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -19,8 +20,12 @@ type say struct {
 }
 
 func (s *say) request(r *Request) {
-	if r.Form == Binary {
+	switch r.Form {
+	case Binary:
 		s.binary(r)
+		return
+	case Meta:
+		s.meta(r)
 		return
 	}
 	switch r.Verb {
@@ -191,7 +196,7 @@ var shorten = strings.NewReplacer(
 	"\n", "|")
 
 func TestParse(t *testing.T) {
-	for _, test := range append(parseTests, binaryTests...) {
+	for _, test := range slices.Concat(parseTests, metaTests, binaryTests) {
 		t.Run(test.name, func(t *testing.T) {
 			in := []byte(test.in)
 			whole := parseCut(t, in, len(in))
@@ -287,7 +292,7 @@ func TestParseDoesNotAllocate(t *testing.T) {
 // FuzzParse: whatever arrives, the parser neither panics nor asks for unbounded memory, and where the input is cut makes
 // no difference.
 func FuzzParse(f *testing.F) {
-	for _, test := range append(parseTests, binaryTests...) {
+	for _, test := range slices.Concat(parseTests, metaTests, binaryTests) {
 		f.Add([]byte(test.in), uint16(len(test.in)/2), uint16(1))
 	}
 	f.Fuzz(func(t *testing.T, in []byte, cut, piece uint16) {

@@ -16,11 +16,23 @@ const (
 	OK
 	End
 	Reset
+	MetaNoop
 	BadFormat
 	BadLine
 	BadChunk
 	BadExptime
 	BadDelta
+	BadToken
+	BadFlags
+	DuplicateFlag
+	InvalidFlag
+	TooManyFlags
+	OpaqueTooLong
+	BadKey
+	BadInitial
+	BadDeltaValue
+	BadSetMode
+	BadDeltaMode
 	NonNumeric
 	TooLarge
 	NoMemoryStore
@@ -48,11 +60,23 @@ var replies = [...]string{
 	OK:                 "OK\r\n",
 	End:                "END\r\n",
 	Reset:              "RESET\r\n",
+	MetaNoop:           "MN\r\n",
 	BadFormat:          "CLIENT_ERROR bad command line format\r\n",
 	BadLine:            "CLIENT_ERROR bad command line\r\n",
 	BadChunk:           "CLIENT_ERROR bad data chunk\r\n",
 	BadExptime:         "CLIENT_ERROR invalid exptime argument\r\n",
 	BadDelta:           "CLIENT_ERROR invalid numeric delta argument\r\n",
+	BadToken:           "CLIENT_ERROR bad token in command line format\r\n",
+	BadFlags:           "CLIENT_ERROR invalid or duplicate flag\r\n",
+	DuplicateFlag:      "CLIENT_ERROR duplicate flag\r\n",
+	InvalidFlag:        "CLIENT_ERROR invalid flag\r\n",
+	TooManyFlags:       "CLIENT_ERROR options flags are too long\r\n",
+	OpaqueTooLong:      "CLIENT_ERROR opaque token too long\r\n",
+	BadKey:             "CLIENT_ERROR error decoding key\r\n",
+	BadInitial:         "CLIENT_ERROR invalid numeric initial value\r\n",
+	BadDeltaValue:      "CLIENT_ERROR invalid numeric delta value\r\n",
+	BadSetMode:         "CLIENT_ERROR invalid mode for ms M token\r\n",
+	BadDeltaMode:       "CLIENT_ERROR invalid mode for ma M token\r\n",
 	NonNumeric:         "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n",
 	TooLarge:           "SERVER_ERROR object too large for cache\r\n",
 	NoMemoryStore:      "SERVER_ERROR out of memory storing object\r\n",

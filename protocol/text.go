@@ -14,6 +14,8 @@ func (p *Parser) parseCommand(buf []byte) (int, Status) {
 		return 0, NeedMore
 	}
 	p.Need = 0
+	r := &p.Request
+	r.Form, r.NoReply, r.More, r.TooLarge = Classic, false, false, false
 	newline := bytes.IndexByte(buf[:min(len(buf), MaxLine+1)], '\n')
 	if newline < 0 {
 		if len(buf) <= MaxLine {
@@ -26,8 +28,6 @@ func (p *Parser) parseCommand(buf []byte) (int, Status) {
 		line = line[:newline-1]
 	}
 	p.tail = newline + 1 - len(line)
-	r := &p.Request
-	r.NoReply, r.More, r.TooLarge = false, false, false
 	if newline+1 < 4 {
 		return newline + 1, p.refuse(BadFormat)
 	}
@@ -37,6 +37,11 @@ func (p *Parser) parseCommand(buf []byte) (int, Status) {
 	word := bytes.IndexByte(line, ' ')
 	if word < 0 {
 		word = len(line)
+	}
+	if word == 2 && line[0] == 'm' {
+		if verb := metaVerb(line[1]); verb != Refused {
+			return p.parseMeta(verb, line, buf, newline+1)
+		}
 	}
 	verb, family := lookUp(line[:word])
 	switch family {
@@ -53,7 +58,7 @@ func (p *Parser) parseCommand(buf []byte) (int, Status) {
 		p.arguments(line)
 		r.Verb = verb
 		return newline + 1, Ready
-	default: // the meta commands branch off here
+	default:
 		p.split(line)
 		return newline + 1, p.parseAdmin(line)
 	}
@@ -202,7 +207,6 @@ func (p *Parser) parseLongGet(buf []byte) (int, Status) {
 		return 0, Hangup
 	}
 	r := &p.Request
-	r.NoReply, r.TooLarge = false, false
 	r.Verb = verb
 	n := word
 	if verb == Gat || verb == Gats {
@@ -354,7 +358,13 @@ func (p *Parser) parseStorage(verb Verb, line, buf []byte, head int) (int, Statu
 		r.TooLarge, r.Value = true, nil
 		return head, Ready
 	}
-	whole := head + int(block)
+	return p.takeValue(buf, head, int(block))
+}
+
+// takeValue takes the value behind the line, which with its newline is buf[:head]; with its own line end it has n bytes.
+func (p *Parser) takeValue(buf []byte, head, n int) (int, Status) {
+	r := &p.Request
+	whole := head + n
 	if len(buf) < whole {
 		p.Need = whole
 		return 0, NeedMore

@@ -12,6 +12,7 @@ func (w *worker) get(r *protocol.Request, out []byte) (_, left []byte) {
 	w.look(r, touch, r.Verb == protocol.Gets || r.Verb == protocol.Gats)
 	left = r.Keys
 	for {
+		w.aheadKeys(left)
 		var key []byte
 		key, left = protocol.NextKey(left)
 		if len(key) == 0 {
@@ -58,11 +59,10 @@ func (w *worker) getOne(key, out []byte) []byte {
 // the store's locks.
 func (w *worker) find(key, out []byte) ([]byte, bool) {
 	q, it := &w.lookup, &w.item
-	q.Key, q.Route = w.canonical(key)
-	q.Hash = w.seed.Key(q.Key)
+	w.resolve(q, key)
 	opened := false
 	if q.Touch {
-		out, opened = w.makeRoom(key, out) // to touch twice is not the same: the deadline may be over by then
+		out, opened = w.makeRoom(key, out, protocol.MaxValueHeader) // to touch twice is not the same: the deadline may be over by then
 	}
 	hit := w.store.Get(q, it)
 	if q.Route != 0 {
@@ -95,17 +95,17 @@ func (w *worker) found() {
 	}
 }
 
-// makeRoom grows out for the value that w.lookup would find, without touching it. opened tells that this opened a lease.
-func (w *worker) makeRoom(key, out []byte) (_ []byte, opened bool) {
+// makeRoom grows out for the value that w.lookup would find and a header of so many bytes, without touching it. opened tells that this opened a lease.
+func (w *worker) makeRoom(key, out []byte, header int) (_ []byte, opened bool) {
 	q, it := &w.lookup, &w.item
-	q.Touch = false
-	hit := w.store.Get(q, it)
-	q.Touch = true
+	asked := *q
+	*q = store.Lookup{Key: q.Key, Hash: q.Hash, Route: q.Route, Now: q.Now, NoBump: true}
 	need := 0
-	if hit {
-		need = replySize(key, it)
+	if w.store.Get(q, it) {
+		need = len(key) + header + len(it.Value) + 2
 		it.Release()
 	}
+	*q = asked
 	opened = it.Lease.Serial != 0
 	w.lease(q, it)
 	if cap(out)-len(out) < need {
@@ -240,13 +240,21 @@ func (w *worker) write(r *protocol.Request, op store.WriteOp) (store.Status, uin
 	hash := w.seed.Key(key)
 	if r.TooLarge {
 		w.n.StoreTooLarge++
-		w.store.Oversized(writeOps[r.Verb], key, hash, route, w.now)
+		op = writeOps[r.Verb]
+		if r.Form == protocol.Meta {
+			op = store.Set // whatever its mode, ms removes what was there
+		}
+		w.store.Oversized(op, key, hash, route, w.now)
 		return store.TooLarge, 0
 	}
 	w.n.CmdSet++
 	q := &w.writing
 	*q = store.Write{Op: op, Key: key, Hash: hash, Route: route, Now: w.now, Value: r.Value, Flags: r.Flags,
 		Deadline: deadline(r.Exptime, w.now, w.wall), CAS: r.Unique, WantCAS: r.Form == protocol.Binary}
+	if r.Form == protocol.Meta {
+		m := &r.Meta
+		q.WantCAS, q.NewCAS, q.Stale, q.Vivify, q.BinaryKey = m.WantCAS, m.NewUnique, m.Invalidate, r.Vivify, m.BinaryKey
+	}
 	st, unique := w.store.Write(q)
 	switch {
 	case op == store.CAS && st == store.Stored:
@@ -283,6 +291,11 @@ func (w *worker) incr(r *protocol.Request) (store.Number, store.Status) {
 	if r.Form != protocol.Classic {
 		d.CAS, d.WantCAS, d.Vivify, d.Initial = r.Unique, true, r.Vivify, r.Initial
 		d.Deadline = deadline(r.Exptime, w.now, w.wall)
+	}
+	if r.Form == protocol.Meta {
+		m := &r.Meta
+		d.WantCAS, d.NewCAS, d.Touch, d.TouchDeadline = m.WantCAS, m.NewUnique, m.Touch, d.Deadline
+		d.Deadline = deadline(m.CreatedExptime, w.now, w.wall)
 	}
 	d.Key, d.Route = w.canonical(r.Key)
 	d.Hash = w.seed.Key(d.Key)

@@ -37,9 +37,13 @@ const (
 // after that belong to the next call.
 func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 	n := 0
+	w.ahead.forget()
 	for {
 		if len(out) >= highWater {
 			return n, out, full
+		}
+		if ss.parser.Idle() {
+			w.aheadLines(in[n:])
 		}
 		m, st := ss.parser.Parse(in[n:])
 		n += m
@@ -56,6 +60,11 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 			if out, end = w.binary(r, out); end {
 				return n, out, ended
 			}
+			continue
+		}
+		if r.Form == protocol.Meta && r.Verb != protocol.Refused {
+			ss.counted = ss.counted || r.Verb == protocol.Get
+			out = w.meta(r, out)
 			continue
 		}
 		switch r.Verb {

@@ -11,18 +11,18 @@ import (
 
 // Counters are the server's own, since its start. Names follow memcached's statistics where it has them.
 type Counters struct {
-	CmdGet, CmdSet, CmdFlush, CmdTouch         uint64
-	GetHits, GetMisses, GetExpired, GetFlushed uint64
-	DeleteHits, DeleteMisses                   uint64
-	IncrHits, IncrMisses, DecrHits, DecrMisses uint64
-	CasHits, CasMisses, CasBadval              uint64
-	TouchHits, TouchMisses                     uint64
-	StoreTooLarge, StoreNoMemory               uint64
-	BytesRead, BytesWritten                    uint64
-	ConnYields                                 uint64 // a connection with much to answer let the others go first
-	IdleKicks                                  uint64
-	SlowPauses                                 uint64 // a connection did not take its output and was not read from until it did
-	SlowDrops                                  uint64 // one did not take it for Options.SlowTimeout and was closed
+	CmdGet, CmdSet, CmdFlush, CmdTouch, CmdMeta uint64
+	GetHits, GetMisses, GetExpired, GetFlushed  uint64
+	DeleteHits, DeleteMisses                    uint64
+	IncrHits, IncrMisses, DecrHits, DecrMisses  uint64
+	CasHits, CasMisses, CasBadval               uint64
+	TouchHits, TouchMisses                      uint64
+	StoreTooLarge, StoreNoMemory                uint64
+	BytesRead, BytesWritten                     uint64
+	ConnYields                                  uint64 // a connection with much to answer let the others go first
+	IdleKicks                                   uint64
+	SlowPauses                                  uint64 // a connection did not take its output and was not read from until it did
+	SlowDrops                                   uint64 // one did not take it for Options.SlowTimeout and was closed
 }
 
 // pairs calls f with every counter of c and the same one of o.
@@ -31,6 +31,7 @@ func (c *Counters) pairs(o *Counters, f func(mine *uint64, other uint64)) {
 	f(&c.CmdSet, o.CmdSet)
 	f(&c.CmdFlush, o.CmdFlush)
 	f(&c.CmdTouch, o.CmdTouch)
+	f(&c.CmdMeta, o.CmdMeta)
 	f(&c.GetHits, o.GetHits)
 	f(&c.GetMisses, o.GetMisses)
 	f(&c.GetExpired, o.GetExpired)

@@ -26,12 +26,16 @@ type worker struct {
 	wall   time.Time
 	woke   time.Time
 
+	ahead   ahead
+	touched uint64 // what reading ahead came upon: of no meaning, but it has to go somewhere
+
 	// Reused, so that a command allocates nothing.
-	key     [normalizer.MaxKey]byte
-	lookup  store.Lookup
-	item    store.Item
-	writing store.Write
-	delta   store.Delta
+	key      [normalizer.MaxKey]byte
+	lookup   store.Lookup
+	item     store.Item
+	writing  store.Write
+	delta    store.Delta
+	deletion store.Deletion
 
 	unmatched   shapes
 	n           Counters // this worker's, ahead of published
