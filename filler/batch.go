@@ -145,6 +145,13 @@ func (b *Batch) Item(ord int64, payload []byte, flags uint32, ttl time.Duration)
 	}
 }
 
+// TooLarge says that the payload for the key with index ord-1 is too large to be handed over.
+func (b *Batch) TooLarge(ord int64) {
+	if item, ok := b.arrived(ord, false); ok {
+		b.results[item] = result{state: resultTooLarge}
+	}
+}
+
 // arrived counts a row and returns the item that it is for, unless it is for none.
 func (b *Batch) arrived(ord int64, list bool) (item int32, ok bool) {
 	b.rows++
