@@ -194,6 +194,8 @@ type Delta struct {
 	Deadline      uint32
 	Touch         bool // a hit gets TouchDeadline
 	TouchDeadline uint32
+
+	digits [20]byte // scratch
 }
 
 // Number is what a Delta leaves.

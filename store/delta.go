@@ -27,9 +27,8 @@ func (s *Store) Delta(d *Delta) (Number, Status) {
 
 // vivifyNumber stores a Delta's initial value; NotStored when the key is there after all.
 func (s *Store) vivifyNumber(d *Delta) (Number, Status) {
-	var digits [20]byte
 	st, cas := s.Write(&Write{
-		Op: Add, Key: d.Key, Hash: d.Hash, Route: d.Route, Now: d.Now, Value: strconv.AppendUint(digits[:0], d.Initial, 10),
+		Op: Add, Key: d.Key, Hash: d.Hash, Route: d.Route, Now: d.Now, Value: strconv.AppendUint(d.digits[:0], d.Initial, 10),
 		Deadline: d.Deadline, WantCAS: d.WantCAS, NewCAS: d.NewCAS,
 	})
 	return Number{Value: d.Initial, CAS: cas, Created: true}, st

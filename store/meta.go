@@ -54,7 +54,7 @@ func (sh *shard) sinceAccess(k *held, now Time) uint32 {
 func (sh *shard) vivify(q *Lookup, k *held, it *Item, f *freed) bool {
 	d := draft{
 		key: q.Key, handle: noHandle, expiry: expiryOf(q.VivifyDeadline), hasExpiry: q.VivifyDeadline != NoDeadline,
-		filled: q.Now.Second(), state: stateSent, block: true, cas: q.NewCAS,
+		filled: q.Now.Second(), state: stateSent, block: true, cas: q.NewCAS, fetched: !q.NoBump,
 	}
 	if sh.s.route(q.Route) != nil {
 		d.route, d.state = q.Route, stateClient|stateSent|stateStale

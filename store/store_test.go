@@ -408,13 +408,18 @@ func TestStoreDoesNotAllocate(t *testing.T) {
 	w := &Write{Key: key, Hash: h, Value: value}
 	x.Write(w)
 	q, missing, routed := &Lookup{Key: key, Hash: h}, &Lookup{Key: []byte("absent"), Hash: 1}, &Lookup{Key: []byte("absent"), Hash: 2, Route: id}
+	number := &Delta{Key: []byte("n"), Hash: testHash([]byte("n")), Vivify: true, WantCAS: true}
 	var it Item
 	for name, f := range map[string]func(){
 		"hit":        func() { x.Get(q, &it); it.Release() },
 		"miss":       func() { x.Get(missing, &it) },
 		"route miss": func() { x.Get(routed, &it); x.EndLease(it.Lease) },
 		"set":        func() { x.Write(w) },
-		"delete":     func() { x.Delete(key, h, 0, 10_000, 0); x.Write(w) },
+		"vivify": func() {
+			x.Delta(number)
+			x.Delete(number.Key, number.Hash, 0, 10_000, 0)
+		},
+		"delete": func() { x.Delete(key, h, 0, 10_000, 0); x.Write(w) },
 	} {
 		if n := testing.AllocsPerRun(1000, f); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)

@@ -72,7 +72,7 @@ func (s *Store) Write(w *Write) (Status, uint64) {
 	sh := s.shardOf(w.Hash)
 	sh.lock(w.Now)
 	k := sh.look(w.Hash, w.Key, w.Route, w.Now)
-	st := allowed(w, &k)
+	st := sh.allowed(w, &k)
 	if st == Stored {
 		if w.Op == CAS && k.rec.cas != w.CAS {
 			d.expiry, d.hasExpiry = k.rec.expiry, k.rec.offExpiry != 0
@@ -91,7 +91,7 @@ func (s *Store) Write(w *Write) (Status, uint64) {
 }
 
 // allowed tells whether the command's condition holds.
-func allowed(w *Write, k *held) Status {
+func (sh *shard) allowed(w *Write, k *held) Status {
 	switch w.Op {
 	case Add:
 		if k.present() {
@@ -105,8 +105,11 @@ func allowed(w *Write, k *held) Status {
 		if !k.present() {
 			return NotFound
 		}
-		// An item without a CAS will get one that is higher than any given out before.
-		lower := w.CAS < k.rec.cas || k.rec.cas == 0
+		has := k.rec.cas
+		if has == 0 { // it will get the next, which is higher than any given out before
+			has = (sh.st.cas+1)<<sh.s.z.shardBits | uint64(sh.no)
+		}
+		lower := w.CAS < has
 		if (k.rec.cas == 0 || k.rec.cas != w.CAS) && !(w.Stale && lower) {
 			return Exists
 		}
