@@ -1,0 +1,111 @@
+package server
+
+import (
+	"bytes"
+
+	"swordfish/normalizer"
+	"swordfish/protocol"
+	"swordfish/store"
+)
+
+// ahead holds keys of the session's input that were hashed before their turn came, so that the store could read ahead for
+// all of them together. Its entries die with the input: run forgets them when it begins.
+type ahead struct {
+	n, next int
+	hashes  [store.AheadMost]uint64
+	keys    [store.AheadMost]aheadKey
+}
+
+type aheadKey struct {
+	at    *byte // where in the input the key begins
+	len   int
+	route store.RouteID
+	canon []byte // the key in the store's spelling: in the input, or in buf
+	buf   [normalizer.MaxKey]byte
+}
+
+func (a *ahead) forget() { a.n, a.next = 0, 0 }
+
+// add takes a key up, hashed; false when there is no room for more.
+func (w *worker) add(key []byte) bool {
+	a := &w.ahead
+	if a.n == len(a.keys) {
+		return false
+	}
+	if len(key) == 0 || len(key) > normalizer.MaxKey {
+		return true
+	}
+	k := &a.keys[a.n]
+	k.at, k.len, k.canon, k.route = &key[0], len(key), key, 0
+	if w.routes != nil {
+		if out, route := w.routes.Append(k.buf[:0], key); route != 0 {
+			k.canon, k.route = out, store.RouteID(route)
+		}
+	}
+	a.hashes[a.n] = w.seed.Key(k.canon)
+	a.n++
+	return true
+}
+
+// resolve sets key, route and hash of a look-up. Keys come in the order in which they were taken up; some may be left out.
+func (w *worker) resolve(q *store.Lookup, key []byte) {
+	a := &w.ahead
+	for i := a.next; i < a.n; i++ {
+		if k := &a.keys[i]; len(key) == k.len && k.at == &key[0] {
+			q.Key, q.Route, q.Hash = k.canon, k.route, a.hashes[i]
+			a.next = i + 1
+			return
+		}
+	}
+	q.Key, q.Route = w.canonical(key)
+	q.Hash = w.seed.Key(q.Key)
+}
+
+// aheadKeys takes up the next keys of a get's list, once those taken up before have been answered.
+func (w *worker) aheadKeys(words []byte) {
+	a := &w.ahead
+	if a.next < a.n {
+		return
+	}
+	a.forget()
+	if _, others := protocol.NextKey(words); len(others) == 0 {
+		return // one key has nobody to share the wait with
+	}
+	for {
+		var key []byte
+		if key, words = protocol.NextKey(words); len(key) == 0 || !w.add(key) {
+			break
+		}
+	}
+	w.readAhead()
+}
+
+var getWord = []byte("get ")
+
+// aheadLines takes up the keys of the single-key gets that in begins with, once those taken up before have been answered.
+func (w *worker) aheadLines(in []byte) {
+	a := &w.ahead
+	if a.next < a.n {
+		return
+	}
+	a.forget()
+	for bytes.HasPrefix(in, getWord) {
+		end := bytes.IndexByte(in, '\n')
+		if end < 0 || a.n == 0 && !bytes.HasPrefix(in[end+1:], getWord) {
+			break
+		}
+		key := bytes.TrimSuffix(in[len(getWord):end], []byte{'\r'})
+		if bytes.IndexByte(key, ' ') >= 0 || !w.add(key) {
+			break
+		}
+		in = in[end+1:]
+	}
+	w.readAhead()
+}
+
+// readAhead has the store read for what was taken up.
+func (w *worker) readAhead() {
+	if a := &w.ahead; a.n > 0 {
+		w.touched += w.store.Ahead(a.hashes[:a.n])
+	}
+}
