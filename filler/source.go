@@ -31,6 +31,32 @@ type Typer interface {
 	Params(ctx context.Context, r *Route) (Params, error)
 }
 
+// Explainer is a Source that can say what is wrong, or dear, about a route's query on the database as it is. It asks the source,
+// changes nothing there, and takes its time: it is for an operator who waits, not for a server.
+type Explainer interface {
+	// Explain returns what there is to say, mistakes first. An error means that the source could not be asked.
+	Explain(ctx context.Context, r *Route) ([]Advice, error)
+}
+
+// Advice is a remark on a route's query: what is found and what to do about it.
+type Advice struct {
+	Level Level
+	Text  string
+}
+
+// Level says how bad it is.
+type Level uint8
+
+const (
+	Mistake Level = iota // keys fail, or get what is not theirs
+	Warning              // it works, at a price
+	Note
+)
+
+var levelNames = [...]string{"mistake", "warning", "note"}
+
+func (l Level) String() string { return levelNames[l] }
+
 // ParamType is what the parameter of a key part accepts. An absent part is NULL and always accepted.
 type ParamType uint8
 

@@ -109,6 +109,25 @@ func (s *Source) Params(_ context.Context, r *filler.Route) (filler.Params, erro
 	return p, nil
 }
 
+// Explain implements filler.Explainer: it looks at the spelling of the route's keys and asks what the peer knows.
+func (s *Source) Explain(ctx context.Context, r *filler.Route) ([]filler.Advice, error) {
+	if _, err := s.spelling(r); err != nil {
+		return []filler.Advice{{Level: filler.Mistake, Text: err.Error()}}, nil
+	}
+	var advice []filler.Advice
+	err := s.with(ctx, func(c *conn) error {
+		if _, err := c.say("version\r\n"); err != nil {
+			return err
+		}
+		advice = nil
+		if !c.meta {
+			advice = []filler.Advice{{Level: filler.Note, Text: "the peer knows no meta commands (memcached before 1.6), so nobody can say how long its items will live: they are fresh for the route's time"}}
+		}
+		return nil
+	})
+	return advice, err
+}
+
 // Load implements filler.Source.
 func (s *Source) Load(ctx context.Context, b *filler.Batch) error {
 	sp, err := s.spelling(b.Route())

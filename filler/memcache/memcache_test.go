@@ -246,6 +246,24 @@ func TestSpellingMistakes(t *testing.T) {
 	}
 }
 
+func TestExplain(t *testing.T) {
+	dialects(t, func(t *testing.T, _ *memcache.Client, r *relay) {
+		src := source(t, Options{Addr: r.addr, Keys: map[string]string{"bad": "{nothing}"}})
+		got, err := src.Explain(t.Context(), &filler.Route{Name: "bad"})
+		if err != nil || len(got) != 1 || got[0].Level != filler.Mistake {
+			t.Errorf("got %v, %v", got, err)
+		}
+		got, err = src.Explain(t.Context(), &filler.Route{Name: "good"})
+		if noted := len(got) == 1; err != nil || noted != r.classic {
+			t.Errorf("got %v, %v", got, err)
+		}
+		r.down()
+		if got, err = src.Explain(t.Context(), &filler.Route{Name: "good"}); err == nil {
+			t.Errorf("got %v from a peer that is down", got)
+		}
+	})
+}
+
 func TestSpellingTooLongIsNotAsked(t *testing.T) {
 	addr := testenv.Memcached(t)
 	key := strings.Repeat("k", 248)

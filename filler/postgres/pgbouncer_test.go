@@ -131,6 +131,10 @@ func TestBehindPgBouncer(t *testing.T) {
 	if !r.Failed["slow"] || !r.Failed["bad"] || st.Failed != 2 || st.CutOff != 0 || st.SourceErrors != 0 || st.Down {
 		t.Errorf("failed %v: %+v", r.Failed, st)
 	}
+	route := filler.Route{Name: "r", Query: "SELECT o AS ord, k FROM unnest(@keys::text[]) WITH ORDINALITY u(k, o)"}
+	if advice, err := src.Explain(t.Context(), &route); err != nil || len(advice) != 0 {
+		t.Errorf("Explain: %v, %v", advice, err)
+	}
 	for range 4 { // nothing of it stays on the server's connections
 		if got := one(t, dsn+"&application_name=x", "SELECT current_setting('statement_timeout') || ' ' || current_setting('application_name')"); got != "0 x" {
 			t.Errorf("a session was left with %q", got)
