@@ -101,6 +101,7 @@ func TestApplyGoesOnWithTheQueue(t *testing.T) {
 		synctest.Wait()
 		other := newClosable(t)
 		other.add("a", "other row")
+		pool := r.f.routes[0].plan.pool
 		apply(t, r.f, []SourceSpec{{Name: "main", Source: other}}, one(1, "new", "main"))
 		st := r.stats()
 		if st.Queued != 2 || st.InFlight != 1 || st.Leased != [Lanes]uint64{2, 0, 0, 1} {
@@ -121,6 +122,9 @@ func TestApplyGoesOnWithTheQueue(t *testing.T) {
 		if src.asked() != "old" || other.asked() != "new" || fmt.Sprint(other.batches) != "[[a b]]" {
 			t.Errorf("the old source was asked %q, the new %q %v", src.asked(), other.asked(), other.batches)
 		}
+		if pool.Context().Err() == nil {
+			t.Error("the pool of the old plan is kept")
+		}
 		if !src.isClosed() || other.isClosed() {
 			t.Errorf("closed: old %v, new %v", src.isClosed(), other.isClosed())
 		}
@@ -128,6 +132,34 @@ func TestApplyGoesOnWithTheQueue(t *testing.T) {
 		if other.isClosed() {
 			t.Error("Shutdown closed a source that is the caller's")
 		}
+	})
+}
+
+// TestApplyChecksPartsAgain: what was good for the old query's types may not be for the new one's.
+func TestApplyChecksPartsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake("1", "x")
+		src.gate = make(chan struct{})
+		route := one(1, "q", "main")
+		route.Parts = []PartSpec{{Name: "n"}}
+		route.Split = func(dst []Part, key []byte) []Part { return append(dst, Part{key, true}) }
+		r := newRig(t, src, func(o *Options) {
+			o.Sources[0].Source = &typed{fake: src}
+			o.Routes[0] = route
+		})
+		r.get("busy")
+		synctest.Wait()
+		r.get("x") // its types are known to be good by now
+		r.get("1")
+		synctest.Wait()
+		ints := &typed{fake: src, params: Params{Parts: []ParamType{ParamInt64}}}
+		apply(t, r.f, []SourceSpec{{Name: "main", Source: ints}}, route)
+		close(src.gate)
+		synctest.Wait()
+		if src.asked["x"] != 0 || r.shelf.absent["x"] != 1 || r.shelf.value("1") == "" {
+			t.Errorf("asked %v, absent %v", src.asked, r.shelf.absent)
+		}
+		r.close()
 	})
 }
 

@@ -205,7 +205,12 @@ func (b *Batch) fits(res *result, out []byte) bool {
 }
 
 // Restart takes back the rows that this load has handed over so far, for a source that asks once more.
-func (b *Batch) Restart() { b.forget() }
+func (b *Batch) Restart() {
+	for _, item := range b.todo {
+		b.results[item] = result{}
+	}
+	b.list = b.list[:0]
+}
 
 // join makes one payload of the rows of each key. They may have arrived in any order of keys.
 func (b *Batch) join() {
@@ -228,14 +233,6 @@ func (b *Batch) join() {
 			*res = result{state: resultTooLarge}
 			b.out = b.out[:off]
 		}
-	}
-	b.list = b.list[:0]
-}
-
-// forget takes back the rows of the source under way.
-func (b *Batch) forget() {
-	for _, item := range b.todo {
-		b.results[item] = result{}
 	}
 	b.list = b.list[:0]
 }

@@ -30,39 +30,56 @@ type shelf struct {
 	failed  map[string]int
 	down    []bool // calls of SourceDown
 	putHook func(key string)
+
+	// Where fresh is set, an item is stale after it, served with a lease on the new value, and gone after twice that time.
+	fresh time.Duration
+	since map[string]time.Time
 }
 
 func newShelf(t testing.TB) *shelf {
 	return &shelf{
 		t: t, open: map[string]uint64{}, keyOf: map[uint64]string{}, ended: map[uint64]string{}, until: map[uint64]time.Time{},
 		items: map[string]string{}, flags: map[string]uint32{}, absent: map[string]int{}, failed: map[string]int{},
+		since: map[string]time.Time{},
 	}
 }
 
-// get is a GET: a hit, or a miss that opens a lease where none is open.
+// get is a GET: a hit, or a miss or a stale hit that opens a lease where none is open.
 func (s *shelf) get(key string) (value string, l Lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if v, ok := s.items[key]; ok {
-		return v, Lease{}
+	value, ok := s.items[key]
+	if age := time.Since(s.since[key]); ok && (s.fresh == 0 || age < s.fresh) {
+		return value, Lease{}
+	} else if ok && age >= 2*s.fresh {
+		delete(s.items, key)
+		value = ""
 	}
 	if serial := s.open[key]; serial != 0 {
 		if s.aliveLocked(serial) {
-			return "", Lease{}
+			return value, Lease{}
 		}
 	}
 	s.serial++
 	s.open[key] = s.serial
 	s.keyOf[s.serial] = key
-	return "", Lease{Hash: 7, Serial: s.serial}
+	return value, Lease{Hash: 7, Serial: s.serial}
 }
 
 // set and del are a client's: they kill the lease.
 func (s *shelf) set(key, value string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.items[key] = value
+	s.items[key], s.since[key] = value, time.Now()
 	delete(s.open, key)
+}
+
+// flush is a flush_all.
+func (s *shelf) flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.items)
+	clear(s.open)
 }
 
 func (s *shelf) del(key string) {
@@ -108,7 +125,9 @@ func (s *shelf) hooks() Hooks {
 			if !s.finish(l, how, key) {
 				return Killed
 			}
-			m[string(key)]++
+			if m[string(key)]++; how == "absent" {
+				delete(s.items, string(key))
+			}
 			return Negative
 		}
 	}
@@ -122,7 +141,7 @@ func (s *shelf) hooks() Hooks {
 			if !s.finish(l, "put", key) {
 				return Killed
 			}
-			s.items[string(key)], s.flags[string(key)] = string(value), flags
+			s.items[string(key)], s.flags[string(key)], s.since[string(key)] = string(value), flags, time.Now()
 			return Stored
 		},
 		Absent: closed(s.absent, "absent"),
@@ -245,6 +264,12 @@ func (f *fake) add(key, row string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.rows[key] = row
+}
+
+func (f *fake) remove(key string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.rows, key)
 }
 
 func (f *fake) lens() string {

@@ -81,6 +81,74 @@ func TestTransientErrorsAreRetriedWithBackoff(t *testing.T) {
 	})
 }
 
+// TestRowsBeforeAnErrorDoNotCount: half an answer is none, with single rows and with lists.
+func TestRowsBeforeAnErrorDoNotCount(t *testing.T) {
+	for _, rows := range []Rows{RowsOne, RowsList} {
+		synctest.Test(t, func(t *testing.T) {
+			calls := 0
+			r := newRig(t, newFake(), func(o *Options) {
+				o.Routes[0].Encode, o.Routes[0].Rows = EncodeJSON, rows
+				o.Sources[0].Source = SourceFunc(func(_ context.Context, b *Batch) error {
+					b.Row(1, []Value{{Text, []byte("old")}})
+					switch calls++; calls {
+					case 1:
+						return &Error{FaultTransient, errors.New("gone")}
+					case 2:
+						b.Restart()
+						b.Row(1, []Value{{Text, []byte("new")}})
+					default:
+						return errors.New("wrong")
+					}
+					return nil
+				})
+			})
+			r.get("a")
+			synctest.Wait()
+			if got := r.shelf.value("a"); got != "" {
+				t.Errorf("got %q after an error", got)
+			}
+			pass(time.Second)
+			want := map[Rows]string{RowsOne: `"new"`, RowsList: `["new"]`}[rows]
+			if got := r.shelf.value("a"); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			r.get("b")
+			synctest.Wait()
+			if r.shelf.value("b") != "" || r.shelf.failed["b"] != 1 {
+				t.Errorf("b: got %q, failed %v", r.shelf.value("b"), r.shelf.failed)
+			}
+			r.close()
+		})
+	}
+}
+
+// TestParkedKeysKeepTheirLeases: a lease has a deadline only while its batch is under way, not while it waits for a source.
+func TestParkedKeysKeepTheirLeases(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake("a")
+		p := &pinging{fake: src, down: func() error { return nil }}
+		src.set(func([]string) error { return errRefused }, nil)
+		r := newRig(t, src, func(o *Options) { o.Sources[0].Source = p })
+		r.get("a")
+		for len(src.batches) < 2 {
+			pass(10 * time.Millisecond)
+		}
+		src.mu.Lock()
+		p.down = func() error { return errRefused }
+		src.mu.Unlock()
+		pass(10 * time.Minute)
+		src.mu.Lock()
+		p.down = func() error { return nil }
+		src.mu.Unlock()
+		src.set(nil, nil)
+		pass(5 * time.Second)
+		if st := r.stats(); r.shelf.value("a") != "row of a" || st.Skipped+st.Killed != 0 {
+			t.Errorf("got %q, skipped %d, killed %d", r.shelf.value("a"), st.Skipped, st.Killed)
+		}
+		r.close()
+	})
+}
+
 func TestRetriesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake("a")

@@ -74,7 +74,6 @@ func (f *Filler) ask(b *Batch) (err error, split bool) {
 		}
 		b.asked = append(b.asked, outcome{fd.src, err})
 		if err != nil {
-			b.forget()
 			b.failed = true
 			return err, f.giveUp(b, err)
 		}
