@@ -87,6 +87,7 @@ func defaults() Options {
 type Input struct {
 	Args     []string                          // the command line behind the program's name and subcommand
 	Own      map[string]*string                // further long options with a value, such as check's --key, and where they go
+	OwnFlags map[string]*bool                  // further long options without one
 	Env      func(name string) (string, bool)  // default os.LookupEnv
 	ReadFile func(name string) ([]byte, error) // default os.ReadFile
 }

@@ -96,8 +96,9 @@ func TestOptions(t *testing.T) {
 		{"extended", "-o idle_timeout=60,no_maxconns_fast,pass_inline=8,,pass_background=32", "IdleTimeout=1m0s PassInline=8 PassBack=32 Notes=[-o no_maxconns_fast has no effect here]"},
 		{"extended without effect", "-o modern,slab_automove,slab_automove=2 -o hash_algorithm=xxh3", "Notes=[-o modern has no effect here -o slab_automove has no effect here -o hash_algorithm has no effect here]"},
 		{"backlog and slabs", "-b 5 -f 1.1 -n 96", "Backlog=5 GrowthFactor=1.1 ChunkSize=96 Notes=[-b has no effect: the system's limit for waiting connections holds -f has no effect: there are no slab classes -n has no effect: there are no slab classes]"},
-		{"protocol", "-B ascii", "Protocol=ascii"},
-		{"binary", "-B binary", "Protocol=binary Notes=[-B binary has no effect: the binary protocol is not there yet]"},
+		{"protocol", "-B auto", ""},
+		{"ascii", "-B ascii", "Protocol=ascii Notes=[-B ascii has no effect: each connection's first byte says what it speaks]"},
+		{"binary", "-B binary", "Protocol=binary Notes=[-B binary has no effect: each connection's first byte says what it speaks]"},
 		{"end of options", "-v --", "Verbosity=1"},
 		{"many workers", "-t 65", "Threads=65 Notes=[-t 65 is a high number of workers; the number of cores or less serves better]"},
 		{"as in a unit file", "-d -u memcache -k -r -L -R 30 -N 2 -a 770 -e /tmp/m", "ReqsPerEvent=30 MemoryFile=/tmp/m Notes=[" +
@@ -237,11 +238,15 @@ func TestAsk(t *testing.T) {
 
 func TestOwnOptions(t *testing.T) {
 	var key string
-	in := input(nil, nil, "-v", "--key", "chr|a=b", "-m", "128")
+	var offline, other bool
+	in := input(nil, nil, "-v", "--key", "chr|a=b", "-m", "128", "--off")
 	in.Own = map[string]*string{"key": &key}
-	if c := mustLoad(t, in); key != "chr|a=b" || c.Memory != 128<<20 {
-		t.Errorf("key = %q, Memory = %d", key, c.Memory)
+	in.OwnFlags = map[string]*bool{"offline": &offline, "other": &other}
+	if c := mustLoad(t, in); key != "chr|a=b" || c.Memory != 128<<20 || !offline || other {
+		t.Errorf("key = %q, Memory = %d, offline = %v, other = %v", key, c.Memory, offline, other)
 	}
+	in.Args = []string{"--offline=yes"}
+	wantError(t, in, `--offline takes no value; write it alone`)
 	wantError(t, input(nil, nil, "--key=a"), `unknown option --key; known are `+knownLong())
 }
 

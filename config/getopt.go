@@ -82,6 +82,9 @@ func (l *loader) longOption(w word, name string) *option {
 	for own := range l.in.Own {
 		options = append(options, ownOption(own))
 	}
+	for own := range l.in.OwnFlags {
+		options = append(options, ownFlag(own))
+	}
 	for _, o := range options {
 		if o.long == "" {
 			continue

@@ -89,6 +89,10 @@ func ownOption(name string) *option {
 	return &option{long: name, arg: "VALUE", set: func(l *loader, g given) { *l.in.Own[name] = g.value }}
 }
 
+func ownFlag(name string) *option {
+	return &option{long: name, set: func(l *loader, g given) { *l.in.OwnFlags[name] = true }}
+}
+
 func (l *loader) applyAll(all []given) {
 	for _, g := range all {
 		if g.opt.refuse != "" {
@@ -238,9 +242,9 @@ func setDelimiter(l *loader, g given) {
 
 func setProtocol(l *loader, g given) {
 	switch g.value {
-	case "auto", "ascii":
-	case "binary":
-		l.note("-B binary has no effect: the binary protocol is %s", notYet)
+	case "auto":
+	case "ascii", "binary":
+		l.note("-B %s has no effect: each connection's first byte says what it speaks", g.value)
 	default:
 		l.fail(g.at, "-B: Invalid value for binding protocol: %s -- should be one of auto, binary, or ascii", g.value)
 		return

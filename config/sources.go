@@ -30,15 +30,16 @@ const (
 type Source struct {
 	Name             string
 	Kind             Kind
-	DSN              []Secret      // postgres: the first that answers serves
-	WatchDSN         Secret        // postgres: for change tracking; empty: none
-	Path             string        // sqlite: the database file
-	ExecMode         ExecMode      // postgres
-	URL              Secret        // memcache: host:port
-	MaxConns         int           // connections at most
-	StatementTimeout time.Duration // of one query, milliseconds
-	Rate             float64       // rows asked a second, all routes together; 0 is no limit
-	Pos              string        // file:line, for messages
+	DSN              []Secret          // postgres: the first that answers serves
+	WatchDSN         Secret            // postgres: for change tracking; empty: none
+	Path             string            // sqlite: the database file
+	ExecMode         ExecMode          // postgres
+	URL              Secret            // memcache: host:port, or the path of a socket
+	Keys             map[string]string // memcache: by route, how the peer's clients spell its keys
+	MaxConns         int               // connections at most
+	StatementTimeout time.Duration     // of one query, milliseconds
+	Rate             float64           // rows asked a second, all routes together; 0 is no limit
+	Pos              string            // file:line, for messages
 }
 
 // readTop reads the whole file.
@@ -59,6 +60,26 @@ func (d *document) readTop(root value) {
 	if routes.doc != nil {
 		d.readRoutes(routes)
 	}
+	d.checkKeys()
+}
+
+// checkKeys wants the routes that a peer's keys are spelled for to be there, and to load from that peer.
+func (d *document) checkKeys() {
+	names := make([]string, 0, len(d.l.c.Routes))
+	for _, r := range d.l.c.Routes {
+		names = append(names, r.Name)
+	}
+	for i := range d.l.c.Sources {
+		source := d.l.c.Sources[i].Name
+		for _, key := range d.keys[source].fields() {
+			switch at := slices.Index(names, key.name); {
+			case at < 0:
+				key.fail("there is no route %q; %s", key.name, didYouMean(key.name, names))
+			case !slices.Contains(d.l.c.Routes[at].Sources, source):
+				key.fail("the route does not load from this source; take it out")
+			}
+		}
+	}
 }
 
 func (d *document) readSources(v value) {
@@ -75,7 +96,7 @@ func (d *document) readSources(v value) {
 func (d *document) readSource(f field) Source {
 	s := Source{Name: f.name, MaxConns: 4, StatementTimeout: 2 * time.Second, Pos: position(d.file, f.line)}
 	given := map[string]value{}
-	for _, set := range f.fields("kind", "dsn", "watch_dsn", "path", "exec_mode", "url", "max_conns", "statement_timeout", "rate") {
+	for _, set := range f.fields("kind", "dsn", "watch_dsn", "path", "exec_mode", "url", "keys", "max_conns", "statement_timeout", "rate") {
 		given[set.name] = set.value
 		switch set.name {
 		case "kind":
@@ -99,6 +120,14 @@ func (d *document) readSource(f field) Source {
 		case "url":
 			s.URL, _ = set.secret()
 			s.URL = set.address(s.URL)
+		case "keys":
+			s.Keys = map[string]string{}
+			for _, route := range set.fields() {
+				if text, ok := route.str("write how the peer's clients spell the route's keys, such as chr:{country}:{os}"); ok {
+					s.Keys[route.name] = text
+				}
+			}
+			d.keys[s.Name] = set.value
 		case "max_conns":
 			set.count(&s.MaxConns, 1, 1000)
 		case "statement_timeout":
@@ -111,23 +140,27 @@ func (d *document) readSource(f field) Source {
 	return s
 }
 
+// kindFields are the fields that not every kind has; the first of a kind's is needed.
+var kindFields = map[Kind][]string{
+	Postgres: {"dsn", "watch_dsn", "exec_mode"}, SQLite: {"path"}, Memcache: {"url", "keys"},
+}
+
 // checkKind holds the fields against the source's kind.
 func (d *document) checkKind(f field, s *Source, given map[string]value) {
-	needs := map[Kind]string{Postgres: "dsn", SQLite: "path", Memcache: "url"}
 	if _, has := given["kind"]; !has {
 		f.fail("it has no kind; write kind: postgres, sqlite or memcache")
 		return
 	}
-	need, known := needs[s.Kind]
+	fields, known := kindFields[s.Kind]
 	if !known { // a wrong kind is a problem already
 		return
 	}
+	need := fields[0]
 	if _, has := given[need]; !has {
 		f.fail("a %s source needs %s; write it", s.Kind, need)
 	}
-	for _, other := range []string{"dsn", "path", "url", "watch_dsn", "exec_mode"} {
-		v, has := given[other]
-		if has && other != need && !(s.Kind == Postgres && (other == "watch_dsn" || other == "exec_mode")) {
+	for _, other := range []string{"dsn", "watch_dsn", "exec_mode", "path", "url", "keys"} {
+		if v, has := given[other]; has && !slices.Contains(kindFields[s.Kind], other) {
 			v.fail("a %s source has no %s; take it out", s.Kind, other)
 		}
 	}
@@ -136,12 +169,12 @@ func (d *document) checkKind(f field, s *Source, given map[string]value) {
 	}
 }
 
-// address checks host:port; memcached's port may be left out.
+// address checks host:port, where memcached's port may be left out, or the path of a socket.
 func (v value) address(s Secret) Secret {
-	if s == "" { // a problem already
-		return ""
-	}
 	text := s.Reveal()
+	if text == "" || text[0] == '/' { // a problem already, or a path
+		return s
+	}
 	if ip, err := netip.ParseAddr(text); err == nil {
 		text = net.JoinHostPort(ip.String(), memcachedPort)
 	} else if !strings.Contains(text, ":") {

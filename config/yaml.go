@@ -23,6 +23,7 @@ type document struct {
 	l       *loader
 	file    string
 	anchors map[string]ast.Node
+	keys    map[string]value // the setting keys of each source that has it, to be held against the routes
 }
 
 // value is a node of the document. where says what it is, in messages: `route "chr": limits`.
@@ -49,7 +50,7 @@ func (l *loader) loadYAML(name string) {
 		l.fail(place{file: name}, "the file has %d bytes; at most %d are read", len(data), maxYAML)
 		return
 	}
-	d := &document{l: l, file: name, anchors: map[string]ast.Node{}}
+	d := &document{l: l, file: name, anchors: map[string]ast.Node{}, keys: map[string]value{}}
 	root, ok := d.parse(data)
 	if !ok {
 		return

@@ -178,10 +178,10 @@ func TestRefreshAhead(t *testing.T) {
 func TestMemcacheSources(t *testing.T) {
 	for url, want := range map[string]string{
 		"10.0.0.7:11300": "10.0.0.7:11300", "10.0.0.7": "10.0.0.7:11211", "cache.local": "cache.local:11211", "::1": "[::1]:11211",
-		"[::1]:11300": "[::1]:11300", "${PEER}": "peer:99",
+		"[::1]:11300": "[::1]:11300", "${PEER}": "peer:99", "/run/old.sock": "/run/old.sock",
 	} {
 		c := mustLoad(t, input(map[string]string{"f.yaml": fmt.Sprintf(`sources:
-  old: {kind: memcache, url: %q}
+  old: {kind: memcache, url: %q, keys: {both: "b-{id}"}}
   main: {kind: postgres, dsn: a}
 routes:
   - {name: peer, key: "p:{id}", source: old}
@@ -189,6 +189,9 @@ routes:
 `, url)}, map[string]string{"PEER": "peer:99"}, "--config=f.yaml"))
 		if got := c.Sources[0].URL.Reveal(); got != want {
 			t.Errorf("%s: got %s, want %s", url, got, want)
+		}
+		if got := c.Sources[0].Keys; len(got) != 1 || got["both"] != "b-{id}" {
+			t.Errorf("keys %v", got)
 		}
 		if r := c.Routes[0]; r.Query != "" || c.Sources[0].ExecMode != "" {
 			t.Errorf("%+v", r)
@@ -256,6 +259,10 @@ func TestYAMLErrors(t *testing.T) {
 		{"url without a host", withSource(`{kind: memcache, url: ":1"}`), "f.yaml:2: source \"main\": url: it is no address; write host:port, such as 10.0.0.7:11211\n" + onlyMemcache},
 		{"url with too high a port", withSource("{kind: memcache, url: a:65536}"), "f.yaml:2: source \"main\": url: it is no address; write host:port, such as 10.0.0.7:11211\n" + onlyMemcache},
 		{"query for memcache", withSource("{kind: memcache, url: a}"), onlyMemcache},
+		{"keys of no route", withSource("{kind: memcache, url: a, keys: {users: a}}"), `f.yaml:2: source "main": keys: users: there is no route "users"; did you mean user?` + "\n" + onlyMemcache},
+		{"keys of a route of others", strings.Replace(minimal, "routes:", "  old: {kind: memcache, url: a, keys: {user: \"u-{id}\"}}\nroutes:", 1) + "    source: main\n",
+			`f.yaml:3: source "old": keys: user: the route does not load from this source; take it out`},
+		{"keys for sqlite", withSource("{kind: sqlite, path: a, keys: {user: a}}"), `f.yaml:2: source "main": keys: a sqlite source has no keys; take it out`},
 		{"exec_mode for sqlite", withSource("{kind: sqlite, path: a, exec_mode: unnamed}"), `f.yaml:2: source "main": exec_mode: a sqlite source has no exec_mode; take it out`},
 		{"exec_mode", withSource("{kind: postgres, dsn: a, exec_mode: simple}"), `f.yaml:2: source "main": exec_mode: "simple" is none of prepared, unnamed; known are prepared, unnamed`},
 		{"empty dsn", withSource("{kind: postgres, dsn: }"), `f.yaml:2: source "main": dsn: it is empty; write it, or ${NAME} for an environment variable`},

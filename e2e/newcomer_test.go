@@ -115,7 +115,8 @@ func TestE2EExitCodes(t *testing.T) {
 		{"no YAML", []string{"--config=" + broken}, 64, nil, []string{"broken.yaml:3:"}},
 		{"bad pattern", []string{"--config=" + pattern}, 64, nil, []string{"pattern.yaml:4:", "characteristics"}},
 		{"check of a bad file", []string{"check", "--config=" + typo}, 64, nil, []string{"typo.yaml:6"}},
-		{"check", []string{"check", "--config=" + good}, 0, []string{"good", "characteristics", "postgres"}, nil},
+		{"check offline", []string{"check", "--offline", "--config=" + good}, 0, []string{"good", "characteristics", "postgres"}, nil},
+		{"check of a database that is not there", []string{"check", "--config=" + good}, 1, []string{"characteristics"}, []string{"source main", "--offline"}},
 		{
 			"check of a key", []string{"check", "--config=" + good, "--key=" + shuffled(key)}, 0,
 			[]string{"route      characteristics", "canonical  chr|browser=", "country = IN"}, nil,

@@ -103,7 +103,7 @@ func (a *app) startFiller(c *config.Config) (*normalizer.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.sources, err = a.sources.update(c.Sources); err != nil {
+	if a.sources, err = a.sources.update(c.Sources, c.MaxItem); err != nil {
 		return nil, err
 	}
 	a.filler, err = filler.New(filler.Options{

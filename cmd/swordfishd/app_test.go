@@ -6,7 +6,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -160,9 +159,11 @@ func startApp(t testing.TB, yaml string, args ...string) *running {
 	return r
 }
 
-func (r *running) dial() {
+func (r *running) dial() { r.connect(r.server.Addrs()[0].String()) }
+
+func (r *running) connect(addr string) {
 	r.t.Helper()
-	conn, err := net.Dial("tcp", r.server.Addrs()[0].String())
+	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -262,10 +263,4 @@ func userRoute(source, key string, more ...string) string {
     query: "SELECT k.value->>'ord' AS ord, t.v FROM json_each(@batch) k JOIN t ON t.id = k.value->>'id'"
     %s
 `, key, source, strings.Join(more, "\n    "))
-}
-
-func isUsage(err error) bool {
-	var wrong *config.Error
-	var usage usageError
-	return errors.As(err, &wrong) || errors.As(err, &usage)
 }

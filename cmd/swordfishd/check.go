@@ -1,19 +1,26 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"swordfish/config"
+	"swordfish/filler"
 	"swordfish/normalizer"
 )
 
-// check says what is wrong with a configuration, or what a key means in it. It reads files only and asks no database.
+// check says what is wrong with a configuration, or what a key means in it. Unless it is about a key or told to stay offline,
+// it asks every source about the routes' queries, and changes nothing there.
 func check(args []string, out, _ io.Writer) error {
 	var key string
-	c, err := load(config.Input{Args: args, Own: map[string]*string{"key": &key}}, out)
+	var offline bool
+	c, err := load(config.Input{
+		Args: args, Own: map[string]*string{"key": &key}, OwnFlags: map[string]*bool{"offline": &offline},
+	}, out)
 	if err != nil || c == nil {
 		return err
 	}
@@ -40,10 +47,61 @@ func check(args []string, out, _ io.Writer) error {
 		fmt.Fprintf(&b, "route %s: %s from %s; fresh %s, stale %s, keep %s, negative %s; %s\n",
 			r.Name, r.Key, strings.Join(r.Sources, ", "), r.Fresh, r.Stale, r.Keep, r.Negative, r.Encode)
 	}
-	fmt.Fprintf(&b, "configuration is good: %d MiB, %d workers, %d connections, %d sources, %d routes\n",
+	if _, err := io.WriteString(out, b.String()); err != nil {
+		return err
+	}
+	if !offline {
+		if err := askSources(c, table, out); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintf(out, "configuration is good: %d MiB, %d workers, %d connections, %d sources, %d routes\n",
 		c.Memory>>20, c.Threads, c.MaxConns, len(c.Sources), len(c.Routes))
-	_, err = io.WriteString(out, b.String())
 	return err
+}
+
+// checkTime bounds the questions about one route, beside its source's statement timeout.
+const checkTime = 10 * time.Second
+
+// askSources prints what the sources say about the routes' queries. A query that is wrong is a configuration that is wrong; a
+// source that cannot be asked is a failure of another kind, for its queries may be good.
+func askSources(c *config.Config, table *normalizer.Table, out io.Writer) error {
+	opened, err := sources(nil).update(c.Sources, c.MaxItem)
+	if err != nil {
+		return err
+	}
+	defer opened.close()
+	var mistakes, failures []error
+	failed := make(map[string]bool) // sources
+	routes := fillerRoutes(c, standIns(c), table)
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		for _, name := range r.Sources {
+			source, ok := opened[name].Source.(filler.Explainer)
+			if !ok || failed[name] {
+				continue
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), opened[name].spec.StatementTimeout+checkTime)
+			advice, err := source.Explain(ctx, &routes[i])
+			cancel()
+			if err != nil {
+				failed[name] = true
+				failures = append(failures, fmt.Errorf("source %s: %w; queries on it are not checked (--offline checks none)", name, err))
+				continue
+			}
+			for _, a := range advice {
+				if a.Level == filler.Mistake {
+					mistakes = append(mistakes, fmt.Errorf("%s: route %q on source %s: %s", r.Pos, r.Name, name, a.Text))
+				} else if _, err := fmt.Fprintf(out, "%s: route %s on source %s: %s\n", a.Level, r.Name, name, a.Text); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if len(mistakes) > 0 {
+		return usageError{errors.Join(append(mistakes, failures...)...)}
+	}
+	return errors.Join(failures...)
 }
 
 // explain prints what a key means. A key that no client could send is an error.

@@ -39,7 +39,7 @@ func commands() []command {
 	return []command{
 		{"serve", "answer from memory, load from the configured sources (the default)", serve},
 		{"demo", "serve real devices and countries from an embedded database, to try it out", demo},
-		{"check", "read the configuration and say what is wrong with it; --key=KEY explains what a key means", check},
+		{"check", "say what is wrong with the configuration, and ask its sources about the queries", check},
 		{"version", "print the version", version},
 		{"help", "print this help", help},
 	}
@@ -64,28 +64,27 @@ type systemError struct{ error }
 
 func (e systemError) Unwrap() error { return e.error }
 
-// exitCode reports err and names its exit code.
+// exitCode reports err, line by line, and names its exit code.
 func exitCode(err error, errOut io.Writer) int {
+	if err == nil {
+		return exitOK
+	}
+	code, remedy := exitFailed, ""
 	var wrong *config.Error
 	var usage usageError
 	var system systemError
 	switch {
-	case err == nil:
-		return exitOK
 	case errors.As(err, &wrong), errors.As(err, &usage):
-		for line := range strings.Lines(err.Error()) {
-			fmt.Fprintf(errOut, "swordfishd: %s\n", strings.TrimSuffix(line, "\n"))
-		}
-		return exitUsage
+		code = exitUsage
 	case server.AddrInUse(err):
-		fmt.Fprintf(errOut, "swordfishd: %v; another program has the port: choose one with -p, such as -p 11311\n", err)
-		return exitSystem
+		code, remedy = exitSystem, "; another program has the port: choose one with -p, such as -p 11311"
 	case errors.As(err, &system):
-		fmt.Fprintf(errOut, "swordfishd: %v\n", err)
-		return exitSystem
+		code = exitSystem
 	}
-	fmt.Fprintf(errOut, "swordfishd: %v\n", err)
-	return exitFailed
+	for line := range strings.Lines(err.Error() + remedy) {
+		fmt.Fprintf(errOut, "swordfishd: %s\n", strings.TrimSuffix(line, "\n"))
+	}
+	return code
 }
 
 // usageError is a configuration that only the packages it is for could refuse.
@@ -125,7 +124,14 @@ Commands:
 	for _, c := range commands() {
 		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.help)
 	}
-	b.WriteString("\nOptions are memcached's, and two more for files:\n" + config.Help())
+	b.WriteString(`
+check reads the same options. It prepares and explains each query on each of its sources, in a transaction that cannot write,
+and exits with 64 if one is wrong, with 1 if a source cannot be asked.
+  --offline                              ask no source
+  --key=KEY                              explain what a key means, offline
+
+Options are memcached's, and two more for files:
+` + config.Help())
 	b.WriteString(`
 Examples:
   swordfishd demo                                   try it out, with telnet

@@ -44,7 +44,7 @@ func (a *app) reload() error {
 // old ids only and open no lease for a route that is gone.
 func (a *app) takeOver(c *config.Config) error {
 	old := a.config.Load()
-	opened, err := a.sources.update(c.Sources)
+	opened, err := a.sources.update(c.Sources, c.MaxItem)
 	if err != nil {
 		return err
 	}

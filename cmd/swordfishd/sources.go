@@ -9,6 +9,7 @@ import (
 
 	"swordfish/config"
 	"swordfish/filler"
+	"swordfish/filler/memcache"
 	"swordfish/filler/postgres"
 	"swordfish/filler/sqlite"
 )
@@ -35,13 +36,13 @@ func (s *source) fits(spec *config.Source) bool {
 
 // update returns the sources that specs describe: those of s that fit, and the others opened. s stays as it is; after an error
 // nothing new is open. A database that is down is no error: its source connects when it can.
-func (s sources) update(specs []config.Source) (sources, error) {
+func (s sources) update(specs []config.Source, maxItem int) (sources, error) {
 	next := make(sources, len(specs))
 	for i := range specs {
 		spec := &specs[i]
 		src, open := s[spec.Name]
 		if !open || !src.fits(spec) {
-			opened, err := openSource(spec)
+			opened, err := openSource(spec, maxItem)
 			if err != nil {
 				return nil, errors.Join(err, next.except(s).close())
 			}
@@ -53,7 +54,8 @@ func (s sources) update(specs []config.Source) (sources, error) {
 	return next, nil
 }
 
-func openSource(spec *config.Source) (src filler.Source, err error) {
+// openSource opens the source that spec describes. Of values over maxItem bytes none is kept.
+func openSource(spec *config.Source, maxItem int) (src filler.Source, err error) {
 	switch spec.Kind {
 	case config.Postgres:
 		o := postgres.Options{MaxConns: spec.MaxConns, StatementTimeout: spec.StatementTimeout}
@@ -66,8 +68,12 @@ func openSource(spec *config.Source) (src filler.Source, err error) {
 		src, err = postgres.New(o)
 	case config.SQLite:
 		src, err = sqlite.Open(spec.Path)
+	case config.Memcache:
+		src, err = memcache.New(memcache.Options{
+			Addr: spec.URL.Reveal(), MaxConns: spec.MaxConns, MaxValue: maxItem, Keys: spec.Keys,
+		})
 	default:
-		err = fmt.Errorf("kind %s is not there yet", spec.Kind)
+		err = fmt.Errorf("kind %s is not known", spec.Kind)
 	}
 	if err != nil {
 		return nil, usageError{fmt.Errorf("%s: source %q: %w", spec.Pos, spec.Name, err)}

@@ -59,6 +59,11 @@ var rules = map[string]rule{
 		modules: []string{"modernc.org/sqlite", "github.com/rs/zerolog"},
 		why:     "a source sees filler and its own driver",
 	},
+	"filler/memcache": {
+		project: []string{"filler"},
+		modules: []string{"github.com/bradfitz/gomemcache", "github.com/rs/zerolog"},
+		why:     "a source sees filler and its own driver",
+	},
 	"filler/fillertest": {
 		project: []string{"filler"},
 		modules: []string{"github.com/rs/zerolog"},
