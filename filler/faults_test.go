@@ -130,7 +130,7 @@ func TestParkedKeysKeepTheirLeases(t *testing.T) {
 		src.set(func([]string) error { return errRefused }, nil)
 		r := newRig(t, src, func(o *Options) { o.Sources[0].Source = p })
 		r.get("a")
-		for len(src.batches) < 2 {
+		for src.lens() != "1 1" { // sent twice
 			pass(10 * time.Millisecond)
 		}
 		src.mu.Lock()
