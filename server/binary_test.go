@@ -155,6 +155,7 @@ func TestBinaryCommandsDoNotAllocate(t *testing.T) {
 		{"add", "add key=hit value=hello flags=5 exptime=100"},
 		{"set with a wrong CAS", "set key=hit value=hello flags=5 exptime=100 cas=1"},
 		{"incr", "incr key=n delta=1 initial=0 exptime=0"},
+		{"delete and incr", "delete key=n\nincr key=n delta=1 initial=0 exptime=0"},
 		{"version", "version"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -87,6 +87,7 @@ func TestMetaOnRoutes(t *testing.T) {
 	steps(
 		"mg user:1 v k", "EN kuser:1\r\n",
 		"mg user:2 v N30 k", "VA 0 kuser:2 W\r\n\r\n", // the load is not kept from putting
+		"mg user:2 v", "VA 0 Z\r\n\r\n",
 		"me user:3", "EN\r\n", // loads nothing
 	)
 	gate <- struct{}{}
