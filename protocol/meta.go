@@ -265,7 +265,7 @@ func (p *Parser) longOpaque(line []byte, first int) bool {
 // parseDebug reads me <key> [b]. memcached decodes a base64-coded key only where another word follows the b.
 func (p *Parser) parseDebug(line []byte) Status {
 	r := &p.Request
-	r.Meta = Choice{}
+	r.Meta, r.Quiet = Choice{}, false
 	if len(r.Key) > MaxKey {
 		return p.refuse(BadFormat)
 	}

@@ -93,7 +93,7 @@ var metaTests = []struct{ name, in, want string }{
 		`ma incr 1 initial 0 key "a" flags ""|ma decr 5 initial 7 key "a" flags "MD D5 J7 N9 T3 C1 E2 t c v q" q v c T 3 N 9, in the end 3 C 1 E 2|ma decr 1 initial 0 key "a" flags "M-"|ma incr 1 initial 0 key "a" flags "M+"|ma incr 1 initial 0 key "a" flags "MI"`},
 	{"ma, wrong", "ma a Dx\r\nma a v v\r\nma a y\r\nma foo b\r\nma " + long + "k\r\nma a Mi\r\nma a M\r\n",
 		strings.Repeat(mistake(BadFlags)+"|", 5) + mistake(BadDeltaMode) + "|" + mistake(BadDeltaMode)},
-	{"me", "me a\r\nme Zm9v b\r\nme Zm9v b x\r\nme foo b x\r\nme\r\nme a $\r\nme " + long + "k\r\n", `me "a" b false|me "Zm9v" b false|me "foo" b true|refused BF|refused BF|refused BF|refused BF`},
+	{"me", "mg a q\r\nme a\r\nme Zm9v b\r\nme Zm9v b x\r\nme foo b x\r\nme\r\nme a $\r\nme " + long + "k\r\n", `mg key "a" flags "q" q|me "a" b false|me "Zm9v" b false|me "foo" b true|refused BF|refused BF|refused BF|refused BF`},
 	{"no meta", "mz a\r\nmgx a\r\nMG a\r\n mg a\r\n", "refused E|refused E|refused E|refused E"},
 	{"what meta leaves does not show", "ms a 1 q F5 C9\r\nx\r\nset a 0 0 1\r\nx\r\nincr a 1\r\n", `ms cas value "x" key "a" flags "q F5 C9" q C 9 F 5|set key "a" flags 0 exptime 0 value "x"|incr "a" 1`},
 }

@@ -253,7 +253,7 @@ func (w *worker) write(r *protocol.Request, op store.WriteOp) (store.Status, uin
 		Deadline: deadline(r.Exptime, w.now, w.wall), CAS: r.Unique, WantCAS: r.Form == protocol.Binary}
 	if r.Form == protocol.Meta {
 		m := &r.Meta
-		q.WantCAS, q.NewCAS, q.Stale, q.Vivify, q.BinaryKey = m.WantCAS, m.NewUnique, m.Invalidate, r.Vivify, m.BinaryKey
+		q.WantCAS, q.NewCAS, q.Stale, q.Vivify, q.BinaryKey = m.WantCAS, m.NewUnique, m.Invalidate && r.Unique != 0, r.Vivify, m.BinaryKey
 	}
 	st, unique := w.store.Write(q)
 	switch {
