@@ -65,7 +65,7 @@ func (r *relay) up() {
 			if err != nil {
 				return
 			}
-			r.serve(c)
+			r.serve(c, ln)
 		}
 	}()
 }
@@ -96,13 +96,20 @@ func (r *relay) frozen() bool {
 	return r.hang
 }
 
-func (r *relay) serve(client net.Conn) {
+// serve passes on what client says, which was accepted by ln; nil: by one that down does not close.
+func (r *relay) serve(client net.Conn, ln net.Listener) {
 	server, err := net.Dial("tcp", r.target)
 	if err != nil {
 		client.Close()
 		return
 	}
 	r.mu.Lock()
+	if ln != nil && ln != r.ln { // accepted just before down
+		r.mu.Unlock()
+		client.Close()
+		server.Close()
+		return
+	}
 	r.conns = append(r.conns, client, server)
 	r.mu.Unlock()
 	go func() {
@@ -331,7 +338,7 @@ func TestUnixSocket(t *testing.T) {
 			if err != nil {
 				return
 			}
-			r.serve(c)
+			r.serve(c, nil)
 		}
 	}()
 	defer ln.Close()
