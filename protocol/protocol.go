@@ -48,6 +48,8 @@ const (
 	Admin // an operator's word: Request.Word
 	Noop  // meta, binary
 	Debug // meta
+	MemLimit
+	Crawler
 	Quit
 )
 
@@ -69,7 +71,7 @@ type Request struct {
 
 	Flags   uint32
 	Exptime int64  // storage, touch, gat, flush_all, and incr and decr that Vivify: seconds as the client wrote them; meta: T
-	Level   uint32 // verbosity
+	Level   uint32 // verbosity; cache_memlimit: MiB
 	Unique  uint64 // cas and all of binary and meta: what the client compares with, 0 being nothing but for cas
 	Delta   uint64 // incr, decr
 	Initial uint64 // with Vivify
@@ -78,6 +80,9 @@ type Request struct {
 	Key   []byte // all commands with exactly one key; binary stats: the group
 	Keys  []byte // get family: the words of the line, for NextKey
 	Value []byte // storage: without the line end after it
+
+	Crawl   Crawl   // lru_crawler
+	Classes Classes // lru_crawler crawl, metadump, mgdump
 
 	Word  []byte    // Admin: the command
 	Args  [3][]byte // stats, shutdown, log_level, Admin: the words after the command

@@ -61,6 +61,10 @@ func (s *say) request(r *Request) {
 		fmt.Fprintf(s, "flush_all %d", r.Exptime)
 	case Verbosity:
 		fmt.Fprintf(s, "verbosity %d", r.Level)
+	case MemLimit:
+		fmt.Fprintf(s, "cache_memlimit %d", r.Level)
+	case Crawler:
+		fmt.Fprintf(s, "crawler %d classes %d", r.Crawl, r.Classes)
 	case Admin:
 		fmt.Fprintf(s, "admin %q args %q", r.Word, r.Args[:min(r.NArgs, 3)])
 	case Version, Quit, Stats, Shutdown, LogLevel:
@@ -171,6 +175,9 @@ var parseTests = []struct{ name, in, want string }{
 		`stats args []|stats args []|stats args ["a" "b" "c"]|version args ["x"]|version args ["noreply"]|quit args ["noreply"]`},
 	{"own words", "log_level debug\r\nlog_level\r\nshutdown\r\nshutdown graceful\r\nwatch\r\n", `log_level args ["debug"]|refused BF|shutdown args []|shutdown args ["graceful"]|refused WN`},
 	{"operator's words", "help\r\n routes unmatched\r\nroute a off noreply\nrouting\nqueue a b c d\n", `admin "help" args []|admin "routes" args ["unmatched"]|admin "route" args ["a" "off" "noreply"] noreply|refused E|admin "queue" args ["a" "b" "c"]`},
+	{"cache_memlimit", "cache_memlimit 64\r\ncache_memlimit 1000000000 noreply\r\ncache_memlimit\r\n", "cache_memlimit 64|cache_memlimit 1000000000 noreply|refused E"},
+	{"lru_crawler", "lru_crawler e\r\nlru_crawler disable\r\nlru_crawler crawl all\r\nlru_crawler m hash\r\nlru_crawler mg 2,1\r\nlru_crawler mg 2,3\r\nlru_crawler mg 1,64\r\nlru_crawler mg 0\r\n",
+		"crawler 0 classes 0|crawler 1 classes 0|crawler 2 classes 0|crawler 3 classes 0|crawler 4 classes 0|crawler 4 classes 1|crawler 4 classes 2|crawler 4 classes 2"},
 	{"unknown", "GET a\r\nfoo\r\nfoo noreply\r\n get a\r\n quit\r\ngetx a\r\n", "refused E|refused E|refused E noreply|refused E|refused E|refused E"},
 	{"too short", "\r\n\na\nab\nabc\n", "refused BF|refused BF|refused BF|refused BF|refused E"},
 	{"web request", "get HTTP/1.1\nGET / HTTP/1.1\r\nget a\r\n", `get exptime 0 keys "HTTP/1.1"|hangup`},

@@ -39,6 +39,20 @@ const (
 	NoMemoryDelta
 	FlushNotAllowed
 	DropNotAllowed
+	MemLimitTooSmall
+	MemLimitUnit
+	MemLimitBounds
+	LRUShares
+	LRUFactors
+	SlabsReassign
+	AutomoveWindow
+	CrawlerRunning
+	CrawlerDisabled
+	CrawlerBadClass
+	CrawlerSleep
+	MetadumpNotAllowed
+	MgdumpNotAllowed
+	MetaEnd
 	ShutdownNotEnabled
 	ShutdownMode
 	WatchNotAllowed
@@ -83,6 +97,20 @@ var replies = [...]string{
 	NoMemoryDelta:      "SERVER_ERROR out of memory\r\n",
 	FlushNotAllowed:    "CLIENT_ERROR flush_all not allowed\r\n",
 	DropNotAllowed:     "CLIENT_ERROR invalidate not allowed\r\n",
+	MemLimitTooSmall:   "MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m\r\n",
+	MemLimitUnit:       "MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes\r\n",
+	MemLimitBounds:     "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n",
+	LRUShares:          "ERROR hot and warm pcts must not exceed 80\r\n",
+	LRUFactors:         "ERROR hot/warm age factors must be greater than 0\r\n",
+	SlabsReassign:      "CLIENT_ERROR slab reassignment disabled\r\n",
+	AutomoveWindow:     "CLIENT_ERROR automove window too low or too high\r\n",
+	CrawlerRunning:     "ERROR failed to start lru crawler thread\r\n",
+	CrawlerDisabled:    "CLIENT_ERROR lru crawler disabled\r\n",
+	CrawlerBadClass:    "BADCLASS invalid class id\r\n",
+	CrawlerSleep:       "CLIENT_ERROR sleep must be one second or less\r\n",
+	MetadumpNotAllowed: "ERROR metadump not allowed\r\n",
+	MgdumpNotAllowed:   "ERROR key dump not allowed\r\n",
+	MetaEnd:            "EN\r\n",
 	ShutdownNotEnabled: "SERVER_ERROR: shutdown not enabled\r\n",
 	ShutdownMode:       "CLIENT_ERROR invalid shutdown mode\r\n",
 	WatchNotAllowed:    "CLIENT_ERROR watch commands not allowed\r\n",

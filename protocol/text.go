@@ -449,6 +449,8 @@ func (p *Parser) parseAdmin(line []byte) Status {
 			return p.refuse(BadFormat)
 		}
 		return Ready
+	case "cache_memlimit", "lru", "lru_crawler", "slabs":
+		return p.parseTune(string(p.word(line, 0)), line)
 	case "help", "routes", "route", "invalidate", "reload", "queue", "sources":
 		r.Verb, r.Word = Admin, p.word(line, 0)
 		return Ready

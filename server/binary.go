@@ -111,6 +111,10 @@ func (s *Server) appendBinaryStats(out []byte, r *protocol.Request) []byte {
 		s.resetStats()
 	case strings.HasPrefix(group, "settings"):
 		s.settingsStats(&l)
+	case strings.HasPrefix(group, "detail"):
+		if !s.binaryDetail(&l, strings.TrimPrefix(group, "detail")) {
+			return protocol.AppendBinaryError(out, r, protocol.CodeNotFound)
+		}
 	case !s.statsGroup(&l, group):
 		return protocol.AppendBinaryError(out, r, protocol.CodeNotFound)
 	}

@@ -75,6 +75,7 @@ func (w *worker) find(key, out []byte) ([]byte, bool) {
 		out = grow(out, need)
 		hit = w.store.Get(q, it)
 	}
+	w.countGet(key, hit)
 	if !hit {
 		w.missed(q, it)
 		w.lease(q, it)
@@ -216,6 +217,8 @@ func (w *worker) command(r *protocol.Request, out []byte) []byte {
 		return protocol.AppendReply(out, w.flushAll(r.Exptime))
 	case protocol.Version:
 		return protocol.AppendVersion(out, w.srv.o.Version)
+	case protocol.MemLimit:
+		return protocol.AppendReply(out, w.memLimit(r.Level))
 	case protocol.Verbosity:
 		level := min(r.Level, 2)
 		w.srv.verbosity.Store(int32(level))
@@ -236,6 +239,9 @@ func (w *worker) command(r *protocol.Request, out []byte) []byte {
 
 // write runs a storage command as op and returns the new CAS where one is wanted.
 func (w *worker) write(r *protocol.Request, op store.WriteOp) (store.Status, uint64) {
+	if r.Form != protocol.Meta {
+		w.countSet(r.Key)
+	}
 	key, route := w.canonical(r.Key)
 	hash := w.seed.Key(key)
 	if r.TooLarge {
@@ -273,6 +279,7 @@ func (w *worker) write(r *protocol.Request, op store.WriteOp) (store.Status, uin
 
 // delete removes a key, where Request.Unique is not 0 only the item that has it.
 func (w *worker) delete(r *protocol.Request) store.Status {
+	w.countDelete(r.Key)
 	key, route := w.canonical(r.Key)
 	st := w.store.Delete(key, w.seed.Key(key), route, w.now, r.Unique)
 	switch st {
@@ -356,6 +363,16 @@ func (w *worker) flushAll(exptime int64) protocol.Reply {
 		after = max(after-w.wall.Unix(), 0)
 	}
 	w.store.FlushAll(w.now, w.now+store.Time(after*1000))
+	return protocol.OK
+}
+
+// memLimit changes the store's limit to so many MiB.
+func (w *worker) memLimit(megabytes uint32) protocol.Reply {
+	if err := w.store.SetMemory(int64(megabytes) << 20); err != nil {
+		w.srv.log.Warn().Err(err).Uint32("mib", megabytes).Msg("cache_memlimit refused")
+		return protocol.MemLimitBounds
+	}
+	w.srv.log.Info().Uint32("mib", megabytes).Msg("memory limit changed by a client")
 	return protocol.OK
 }
 

@@ -42,6 +42,9 @@ type Options struct {
 	SlowTimeout time.Duration // a connection that takes none of its output for longer is closed; default 60 s
 
 	NoFlush   bool   // -F: flush_all is refused
+	NoDump    bool   // -X: stats cachedump, stats detail and the dumps of lru_crawler are refused
+	Detail    bool   // -D: stats detail is on from the start
+	Delimiter byte   // -D: ends the prefixes that stats detail tells apart; default ':'
 	Verbosity int    // -v, -vv; 2 logs connections
 	Version   string // answer of version and stats; default 1.6.45, the version whose behaviour is followed
 
@@ -73,8 +76,11 @@ type Server struct {
 	log       zerolog.Logger // sampled
 	routes    atomic.Pointer[normalizer.Table]
 	verbosity atomic.Int32
-	started   time.Time // by the wall clock
-	birth     time.Time
+	detail    detail
+
+	crawlerOff atomic.Bool // lru_crawler disable: it is asked for nothing
+	started    time.Time   // by the wall clock
+	birth      time.Time
 
 	workers []*worker
 	conns   registry
@@ -130,6 +136,10 @@ func New(o Options) *Server {
 		birth: time.Now(),
 	}
 	s.started = s.wall()
+	if s.detail.delimiter = o.Delimiter; o.Delimiter == 0 {
+		s.detail.delimiter = ':'
+	}
+	s.detail.on.Store(o.Detail)
 	s.verbosity.Store(int32(o.Verbosity))
 	s.routes.Store(o.Routes)
 	for i := range o.Workers {

@@ -13,7 +13,8 @@ const (
 // session is the protocol state of one connection, without its socket and without buffers of its own.
 type session struct {
 	parser  protocol.Parser
-	counted bool // a get was answered since the driver last looked
+	counted bool  // a get was answered since the driver last looked
+	dump    *dump // under way; nil: none
 
 	// errand is set while run says parked. The driver calls it off the worker, once, and sends what it appends.
 	errand func(out []byte) []byte
@@ -41,6 +42,14 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 	for {
 		if len(out) >= highWater {
 			return n, out, full
+		}
+		if ss.dump != nil {
+			var over bool
+			if out, over = ss.dump.run(w, out); !over {
+				return n, out, full
+			}
+			ss.dump = nil
+			continue
 		}
 		if ss.parser.Idle() {
 			w.aheadLines(in[n:])
@@ -82,13 +91,20 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 				return n, out, ended
 			}
 		default:
-			if r.Verb == protocol.Admin {
+			before := len(out)
+			switch {
+			case r.Verb == protocol.Crawler:
+				out = ss.crawl(w, r, out)
+			case r.Verb == protocol.Stats && isCachedump(r):
+				out = ss.cachedump(w, r, out)
+			case r.Verb == protocol.Admin:
 				if ss.errand = w.srv.errand(r); ss.errand != nil {
 					return n, out, parked
 				}
+				fallthrough
+			default:
+				out = w.command(r, out)
 			}
-			before := len(out)
-			out = w.command(r, out)
 			if r.NoReply {
 				out = out[:before]
 			}

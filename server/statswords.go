@@ -49,11 +49,9 @@ func (s *Server) appendStats(out []byte, r *protocol.Request) []byte {
 		s.resetStats()
 		return protocol.AppendReply(out, protocol.Reset)
 	case strings.HasPrefix("detail", word):
-		return appendDetail(out, r)
+		return s.appendDetail(out, r)
 	case strings.HasPrefix("settings", word):
 		s.settingsStats(&l)
-	case strings.HasPrefix("cachedump", word):
-		return protocol.AppendReply(out, protocol.DumpNotAllowed)
 	case strings.HasPrefix("conns", word):
 		s.connStats(&l)
 	case !s.statsGroup(&l, word):
@@ -81,19 +79,14 @@ func (s *Server) statsGroup(l *lines, group string) bool {
 	return true
 }
 
-// appendDetail answers `stats detail`. Prefixes are not counted, so it can only be off.
-func appendDetail(out []byte, r *protocol.Request) []byte {
-	word := string(r.Args[1])
-	switch {
-	case r.NArgs > 1 && word != "o" && strings.HasPrefix("off", word):
-		return protocol.AppendReply(out, protocol.OK)
-	case r.NArgs > 1 && (strings.HasPrefix("on", word) || strings.HasPrefix("dump", word)):
-		return protocol.AppendReply(out, protocol.DetailNotAllowed)
-	}
-	return protocol.AppendReply(out, protocol.DetailUsage)
+// isCachedump tells whether r is stats cachedump, which a session answers by itself. Words that come before it in memcached's
+// order begin with other letters.
+func isCachedump(r *protocol.Request) bool {
+	return r.NArgs > 0 && strings.HasPrefix("cachedump", string(r.Args[0]))
 }
 
 func (s *Server) resetStats() {
+	s.detail.clear()
 	st := s.Stats()
 	s.base.mu.Lock()
 	s.base.st = st
@@ -233,6 +226,10 @@ func (s *Server) settingsStats(l *lines) {
 		"num_threads":      strconv.Itoa(len(s.workers)),
 		"shutdown_command": yes[s.o.OnShutdown != nil],
 		"flush_enabled":    yes[!s.o.NoFlush],
+		"dump_enabled":     yes[!s.o.NoDump],
+		"detail_enabled":   yes[s.detail.on.Load()],
+		"stat_key_prefix":  string(s.detail.delimiter),
+		"lru_crawler":      yes[!s.crawlerOff.Load()],
 		"idle_timeout":     strconv.Itoa(int(s.o.IdleTimeout.Seconds())),
 	}
 	for _, set := range memcachedSettings {

@@ -1,0 +1,176 @@
+package server
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"swordfish/internal/testenv"
+	"swordfish/store"
+)
+
+// dumped sends a command and returns the lines of its answer up to the ending, sorted: each server has an order of its own.
+func dumped(c *conversation, command, ending string) []string {
+	c.t.Helper()
+	text := strings.TrimSuffix(c.ask(command+"\r\n", ending), ending+"\r\n")
+	lines := strings.SplitAfter(text, "\n")
+	slices.Sort(lines)
+	return lines
+}
+
+var dumpNumbers = regexp.MustCompile(`(la|cas|cls)=\d+|exp=\d+|; [1-9]\d* s`)
+
+func TestDumpsLikeMemcached(t *testing.T) {
+	memcached := testenv.Memcached(t)
+	_, addr := startServer(t, Options{})
+	fill := "set plain 0 0 1\r\nx\r\nset flags 7 0 100\r\n" + strings.Repeat("x", 100) + "\r\nset end 0 1000 2\r\nxx\r\nset odd/key%\x01\xff 0 0 0\r\n\r\n" +
+		"ms AAH/ 3 b F5\r\nabc\r\nget flags\r\nset gone 0 -1 1\r\nx\r\n"
+	ask := func(addr, command, ending string) string {
+		// memcached takes no command for a dump that comes behind others.
+		lines := dumped(talk(t, addr), command, ending)
+		return dumpNumbers.ReplaceAllString(strings.Join(lines, ""), "$1=N")
+	}
+	for _, step := range []struct{ command, ending string }{
+		{"lru_crawler metadump all", "END"}, {"lru_crawler metadump hash", "END"}, {"lru_crawler metadump 1,2,3,4", "END"}, {"lru_crawler metadump 60", "END"},
+		{"lru_crawler mgdump all", "EN"}, {"lru_crawler metadump 64", "BADCLASS"}, {"lru_crawler mgdump x", "BADCLASS"},
+		{"stats cachedump 60 0", "END"},
+	} {
+		for _, in := range []string{"flush_all\r\n", fill} {
+			for _, addr := range []string{addr, memcached} {
+				playSocket(t, addr, []byte(in), len(in))
+			}
+			if got, want := ask(addr, step.command, step.ending), ask(memcached, step.command, step.ending); got != want {
+				t.Errorf("%s\ngot\n%s\nwant\n%s", step.command, got, want)
+			}
+		}
+	}
+}
+
+func TestCrawlerOnAndOff(t *testing.T) {
+	onBoth(t, func(t *testing.T, addr string) {
+		c := talk(t, addr)
+		for _, step := range []struct{ ask, want string }{
+			{"lru_crawler enable\r\n", "ERROR failed to start lru crawler thread\r\n"},
+			{"lru_crawler crawl 0\r\n", "BADCLASS invalid class id\r\n"},
+			{"lru_crawler disable\r\n", "OK\r\n"},
+			{"lru_crawler crawl 1\r\n", "CLIENT_ERROR lru crawler disabled\r\n"},
+			{"lru_crawler metadump all\r\n", "CLIENT_ERROR lru crawler disabled\r\n"},
+			{"lru_crawler mgdump all\r\n", "CLIENT_ERROR lru crawler disabled\r\n"},
+			{"lru_crawler disable\r\n", "OK\r\n"},
+			{"lru_crawler enable\r\n", "OK\r\n"},
+			{"lru_crawler crawl 1\r\n", "OK\r\n"},
+		} {
+			if got := c.ask(step.ask, ""); got != step.want {
+				t.Fatalf("%q: got %q, want %q", step.ask, got, step.want)
+			}
+		}
+	})
+}
+
+func TestDumpsNotAllowed(t *testing.T) {
+	c := newClient(t, newServer(t, Options{NoDump: true}))
+	want := "CLIENT_ERROR stats detail not allowed\r\nCLIENT_ERROR stats cachedump not allowed\r\nERROR metadump not allowed\r\nERROR key dump not allowed\r\n"
+	if got := c.ask("stats detail on\r\nstats cachedump 1 0\r\nlru_crawler metadump all\r\nlru_crawler mgdump all\r\n"); got != want {
+		t.Errorf("got %q", got)
+	}
+	c = newClient(t, newServer(t, Options{NoDump: true}))
+	c.send(packets(t, []byte(`stat key=detail\x20on`)))
+	if got := string(spellAnswers(c.out)); got != "stat status=0x1 value=Not\\x20found\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A dump holds little at a time, whatever there is to tell, and the commands behind it wait for their turn.
+func TestLargeDumps(t *testing.T) {
+	const items = 20_000
+	twins(t, func(t *testing.T, o Options) {
+		s, addr := startServer(t, o)
+		var sets bytes.Buffer
+		for i := range items {
+			fmt.Fprintf(&sets, "set key-%05d 0 0 1 noreply\r\nx\r\n", i)
+		}
+		playSocket(t, addr, sets.Bytes(), sets.Len())
+		seen := func(lines, pattern string) int {
+			keys := make(map[string]bool)
+			for _, m := range regexp.MustCompile(`(?m)^`+pattern).FindAllStringSubmatch(lines, -1) {
+				keys[m[1]] = true
+			}
+			return len(keys)
+		}
+		c := talk(t, addr)
+		for _, step := range []struct{ command, pattern, ending string }{
+			{"lru_crawler metadump all", `key=(key-\d{5}) exp=-1 la=\d+ cas=\d+ fetch=no cls=1 size=69 flags=0 \n`, "END"},
+			{"lru_crawler mgdump all", `mg (key-\d{5})\r\n`, "EN"},
+			{"stats cachedump 1 0", `ITEM (key-\d{5}) \[1 b; 0 s\]\r\n`, "END"},
+		} {
+			if _, err := c.Write([]byte(step.command + "\r\nversion\r\n")); err != nil {
+				t.Fatal(err)
+			}
+			got := c.ask("", step.ending)
+			if n := seen(got, step.pattern); n != items {
+				t.Errorf("%s: %d items", step.command, n)
+			}
+			if got := c.ask("", "VERSION"); got != "VERSION 1.6.45\r\n" {
+				t.Errorf("%s: then %q", step.command, got)
+			}
+		}
+		if got := len(dumped(c, "stats cachedump 1 100", "END")); got != 100+1 {
+			t.Errorf("a limit of 100: %d lines", got)
+		}
+		n := newClient(t, s)
+		n.ask("lru_crawler metadump all\r\n")
+		if n.maxOut > highWater+dumpStep*400 {
+			t.Errorf("held %d bytes of output", n.maxOut)
+		}
+	})
+}
+
+func TestCachedumpIsBounded(t *testing.T) {
+	s := newServer(t, Options{})
+	c := newClient(t, s)
+	var sets bytes.Buffer
+	for i := range 10_000 {
+		fmt.Fprintf(&sets, "set %0250d 0 0 1 noreply\r\nx\r\n", i)
+	}
+	c.send(sets.Bytes())
+	if got := len(c.ask("stats cachedump 1 0\r\n")); got > cacheDump || got < cacheDump-1000 {
+		t.Errorf("%d bytes", got)
+	}
+}
+
+// An arena of items that nobody may see is walked without an answer; that must end all the same.
+func TestDumpOfNothing(t *testing.T) {
+	clock := &testClock{now: 10_000}
+	c := newClient(t, newServer(t, Options{Store: newStore(t, store.Options{Clock: clock.read})}))
+	var sets bytes.Buffer
+	for i := range 50_000 {
+		fmt.Fprintf(&sets, "set key-%05d 0 1 1 noreply\r\nx\r\n", i)
+	}
+	c.send(sets.Bytes())
+	clock.now += 5000
+	if got := c.ask("lru_crawler metadump all\r\n"); got != "OK\r\nEND\r\n" {
+		t.Errorf("got %.100q", got)
+	}
+}
+
+func TestCacheMemlimit(t *testing.T) {
+	s := newServer(t, Options{})
+	c := newClient(t, s)
+	if got := c.ask("cache_memlimit 32\r\ncache_memlimit 999999999\r\n"); got != "OK\r\nMEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n" {
+		t.Errorf("got %q", got)
+	}
+	_, values := statNames(t, c.ask("stats settings\r\n"))
+	if values["maxbytes"] != "33554432" {
+		t.Errorf("maxbytes is %s", values["maxbytes"])
+	}
+}
+
+func TestDetailFromTheStart(t *testing.T) {
+	c := newClient(t, newServer(t, Options{Detail: true, Delimiter: '/'}))
+	if got := c.ask("set a/b 0 0 1\r\nx\r\nget a/c a:b\r\nstats detail dump\r\n"); !strings.Contains(got, "PREFIX a get 1 hit 0 set 1 del 0\r\nEND\r\n") {
+		t.Errorf("got %q", got)
+	}
+}
