@@ -1,6 +1,8 @@
 // Package filler loads what was missing. Workers hand it leases, the right to put one fill, on rings that never block; one
 // dispatcher queues them by route and lane and sends them to the route's source in batches, within limits on concurrency,
 // rate and memory. What comes back is encoded and put through functions that the caller hands in: the package knows no store.
+// A lease that somebody more urgent asks for moves up (Ring.Promote), and sources and routes can be replaced while all that
+// goes on (Filler.Apply).
 //
 // Every lease handed in is ended exactly once, by one call of Hooks.Put, Absent, Failed or End: after a load, and also when
 // it is dropped, when its route is off, when a source panics and at shutdown.

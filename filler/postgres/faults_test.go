@@ -207,14 +207,14 @@ func TestFailbackIsBounded(t *testing.T) {
 	pg := testenv.Postgres(t)
 	r := rig(t, Options{
 		DSNs:           []string{fmt.Sprintf("postgres://u@%s/db?sslmode=disable", ln.Addr()), pg.DSN},
-		ConnectTimeout: 100 * time.Millisecond, ReturnEvery: 300 * time.Millisecond,
+		ConnectTimeout: 400 * time.Millisecond, ReturnEvery: 100 * time.Millisecond,
 	}, echo)
 	ask(t, r, "first")
 	start, n := time.Now(), 0
 	for ; time.Since(start) < time.Second; n++ {
 		ask(t, r, fmt.Sprint("k", n))
 	}
-	if got := attempts.Load(); got < 2 || got > 12 { // a few at the start, then one every 400 ms; without a bound it would be one a load
+	if got := attempts.Load(); got < 2 || got > 12 { // a few at the start, then one every 500 ms; without a bound it would be one a load
 		t.Errorf("%d attempts in a second", got)
 	}
 	if n < 100 {
