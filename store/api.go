@@ -226,13 +226,14 @@ type Deletion struct {
 
 // Fill is what a load brought for a lease.
 type Fill struct {
-	Key    []byte
-	Route  RouteID
-	Now    Time
-	Value  []byte
-	Flags  uint32
-	Absent bool // the source has no row
-	Failed bool // nothing is known: close the window for Negative without a value
+	Key      []byte
+	Route    RouteID
+	Now      Time
+	Value    []byte
+	Flags    uint32
+	Deadline uint32 // a second of the item clock at which the source lets go of it; NoDeadline
+	Absent   bool   // the source has no row
+	Failed   bool   // nothing is known: close the window for Negative without a value
 }
 
 // PutStatus is the outcome of PutLease.

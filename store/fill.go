@@ -6,7 +6,10 @@ import "bytes"
 // or flush came since the lease was opened has killed it, so an older value never lands on a newer one. f.Key and f.Value
 // are copied.
 func (s *Store) PutLease(l Lease, f *Fill) PutStatus {
-	d := draft{key: f.Key, flags: f.Flags, route: f.Route, filled: f.Now.Second(), state: stateFilled, handle: noHandle}
+	d := draft{
+		key: f.Key, flags: f.Flags, route: f.Route, filled: f.Now.Second(), state: stateFilled, handle: noHandle,
+		expiry: expiryOf(f.Deadline), hasExpiry: f.Deadline != NoDeadline,
+	}
 	row := !f.Absent && !f.Failed
 	status := PutStored
 	switch {
@@ -109,6 +112,9 @@ func (sh *shard) same(k *held, f *Fill) bool {
 	if r.route != f.Route || r.flags != f.Flags || r.state&stateKind == stateNegative || sh.outdated(k) {
 		return false
 	}
+	if r.state&stateTouched == 0 && (r.state&stateKind == stateFilled || f.Deadline != NoDeadline) && r.expiry != expiryOf(f.Deadline) {
+		return false // the source gives it another deadline
+	}
 	if r.meta&metaInline != 0 {
 		return bytes.Equal(r.value, f.Value)
 	}
@@ -160,6 +166,7 @@ func (sh *shard) putNothing(l Lease, f *Fill, d *draft, rs *routeState, e leaseE
 		return PutKept
 	}
 	d.state, d.value, d.handle, d.flags = d.state&^stateKind|stateNegative, nil, noHandle, 0
+	d.expiry, d.hasExpiry = 0, false
 	perShard := sh.s.p.limit.Load() / int64(sh.s.z.shards)
 	if k.slot == nil && sh.st.negBytes > perShard/negativeShare || !sh.reserve(d, forWrite) ||
 		!sh.link(l.Hash, k.slot, k.loc, &k.rec, d, out) {

@@ -541,3 +541,30 @@ func TestSettlingOutlives(t *testing.T) {
 		})
 	}
 }
+
+// TestFillWithADeadline: a source such as a peer may let go of an item before its freshness ends.
+func TestFillWithADeadline(t *testing.T) {
+	x, id := newRouted(t)
+	put := func(value string, left uint32) PutStatus {
+		f := Fill{Key: []byte("k"), Route: id, Now: x.c.now, Value: []byte(value)}
+		if left > 0 {
+			f.Deadline = x.c.now.Second() + left
+		}
+		return x.PutLease(x.lease(id, "k"), &f)
+	}
+	checkStatus(t, "put", put("v", 5), PutStored)
+	x.c.advance(4999 * time.Millisecond)
+	x.want(id, "k", "v")
+	x.c.advance(time.Millisecond)
+	x.wantMiss(id, "k", TTLOver)
+	x.EndLease(Lease{Hash: testHash([]byte("k")), Serial: x.shards[0].st.serial})
+	checkStatus(t, "longer than fresh", put("v", 15), PutStored)
+	x.c.advance(10 * time.Second)
+	checkStatus(t, "the same for longer", put("v", 100), PutStored)
+	x.c.advance(6 * time.Second) // past the first deadline
+	x.want(id, "k", "v")
+	x.c.advance(4 * time.Second)
+	checkStatus(t, "the same without a deadline", put("v", 0), PutStored)
+	x.c.advance(10 * time.Second)
+	checkStatus(t, "the same again", put("v", 0), PutSame)
+}

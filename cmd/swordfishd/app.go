@@ -242,6 +242,13 @@ func hooks(s *store.Store) filler.Hooks {
 		Put: func(l filler.Lease, route uint16, key, value []byte, flags uint32) filler.PutStatus {
 			return put(l, store.Fill{Route: store.RouteID(route), Key: key, Value: value, Flags: flags})
 		},
+		PutTTL: func(l filler.Lease, route uint16, key, value []byte, flags uint32, ttl time.Duration) filler.PutStatus {
+			f := store.Fill{Route: store.RouteID(route), Key: key, Value: value, Flags: flags}
+			if ttl > 0 {
+				f.Deadline = s.Now().Second() + max(seconds(ttl), 1)
+			}
+			return put(l, f)
+		},
 		Absent: func(l filler.Lease, route uint16, key []byte) filler.PutStatus {
 			return put(l, store.Fill{Route: store.RouteID(route), Key: key, Absent: true})
 		},

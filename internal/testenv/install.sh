@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs through apt what the tests need and this machine lacks, as root or by sudo, and says what. Without arguments: a C
-# compiler for the race detector, PostgreSQL's server and PHP with both memcached extensions. With arguments: those packages.
+# compiler for the race detector, PostgreSQL's server, PgBouncer, and PHP with both memcached extensions. With arguments: those packages.
 # Services that come with a package are not started. Where apt or root is not to be had it says what is missing and goes
 # on: tests then skip, or with SWORDFISH_CI=1 fail.
 set -euo pipefail
@@ -18,6 +18,7 @@ else
 	has initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need+=(postgresql)
 	modules=$(php -m 2>/dev/null || true)
 	has php || need+=(php-cli)
+	has pgbouncer || [ -x /usr/sbin/pgbouncer ] || need+=(pgbouncer)
 	grep -qx memcached <<<"$modules" || need+=(php-memcached)
 	grep -qx memcache <<<"$modules" || need+=(php-memcache)
 fi
