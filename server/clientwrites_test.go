@@ -453,7 +453,7 @@ func TestWaitingLoadMovesUp(t *testing.T) {
 	s := startStill(t, func(r *store.Route) { r.Ahead, r.Stale = 10, 10 })
 	s.has("100")
 	s.play([]step{
-		{"get user:1", "miss load"}, {"load", ""}, {"get user:2", "miss load"}, {"wait 50", ""},
+		{"get user:1", "miss load"}, {"load", ""}, {"get user:2", "miss load"}, {"begin", ""}, {"wait 50", ""},
 		{"get user:1", "100/7 load"}, // ahead of time, behind user:2, whose load keeps the only slot
 	})
 	queue := func(want string) {
@@ -479,5 +479,16 @@ func TestMovingUpAllocatesNothing(t *testing.T) {
 		w.end()
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestIgnoredWritesAreCounted(t *testing.T) {
+	s := startStill(t, func(r *store.Route) { r.IgnoreSets = true })
+	s.play([]step{
+		{"set user:1 3 0 2\r\n50", "STORED"}, {"append user:1 3 0 2\r\n50", "STORED"}, {"set plain 3 0 2\r\n50", "STORED"},
+	})
+	_, values := statNames(t, s.ask("stats routes\r\n", "END"))
+	if got := values["user:ignored_sets"]; got != "2" {
+		t.Errorf("got %s, want 2", got)
 	}
 }

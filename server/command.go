@@ -273,6 +273,8 @@ func (w *worker) write(r *protocol.Request, op store.WriteOp) (store.Status, uin
 		w.n.StoreNoMemory++
 	case st == store.TooLarge:
 		w.n.StoreTooLarge++
+	case st == store.Ignored:
+		w.routeCounts[route].ignored.Add(1)
 	}
 	return st, unique
 }

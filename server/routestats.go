@@ -41,6 +41,7 @@ func (s *Server) routeStats(l *lines) {
 		l.uint(at+"coalesced", r.Client.Coalesced)
 		l.uint(at+"dropped_ring", r.Client.RingDrops)
 		l.uint(at+"dropped_lease_table", r.Client.NoRoom)
+		l.uint(at+"ignored_sets", r.Client.Ignored)
 		l.int(at+"items", r.Items.Items)
 		l.int(at+"items_negative", r.Items.Negative)
 		l.int(at+"items_client", r.Items.Client)

@@ -65,6 +65,7 @@ type RouteCounters struct {
 	Hits, Stale, Misses, Negative uint64 // Stale are hits past their freshness; Negative are misses known to the source
 	Leased, Coalesced             uint64 // fills handed to the filler; gets that found a fill under way
 	RingDrops, NoRoom             uint64 // fills given up because the ring was full, or the lease table
+	Ignored                       uint64 // clients' writes, where the route ignores them
 }
 
 // Stats is a snapshot. Its parts are not of one instant.
@@ -113,6 +114,7 @@ func (s *Server) RouteCounters(id uint16) (sum RouteCounters) {
 		sum.Coalesced += c.coalesced.Load()
 		sum.RingDrops += c.ringDrops.Load()
 		sum.NoRoom += c.noRoom.Load()
+		sum.Ignored += c.ignored.Load()
 	}
 	return sum
 }

@@ -50,7 +50,7 @@ type worker struct {
 
 // routeCounter counts one route on one worker: the worker writes, anybody reads.
 type routeCounter struct {
-	hits, stale, misses, negative, leased, coalesced, ringDrops, noRoom atomic.Uint64
+	hits, stale, misses, negative, leased, coalesced, ringDrops, noRoom, ignored atomic.Uint64
 }
 
 func newWorker(s *Server, id int) *worker {
