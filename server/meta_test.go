@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"swordfish/filler"
@@ -68,9 +69,15 @@ func TestMetaTimes(t *testing.T) {
 
 // On a route W and Z tell of the load that is under way.
 func TestMetaOnRoutes(t *testing.T) {
-	gate := make(chan struct{})
+	var gate atomic.Pointer[chan struct{}] // loads wait until it is closed, however many keys they bring together
+	shut := func() chan struct{} {
+		ch := make(chan struct{})
+		gate.Store(&ch)
+		return ch
+	}
+	first := shut()
 	f := startFilled(t, Options{}, func(ctx context.Context, b *filler.Batch) error {
-		<-gate
+		<-*gate.Load()
 		row(b)
 		return nil
 	})
@@ -90,10 +97,10 @@ func TestMetaOnRoutes(t *testing.T) {
 		"mg user:2 v", "VA 0 Z\r\n\r\n",
 		"me user:3", "EN\r\n", // loads nothing
 	)
-	gate <- struct{}{}
-	gate <- struct{}{}
+	close(first)
 	<-f.puts
 	<-f.puts
+	second := shut()
 	steps(
 		"mg user:1 v k", "VA 14 kuser:1\r\nname of user:1\r\n",
 		"mg user:2 v f", "VA 14 f7\r\nname of user:2\r\n",
@@ -103,7 +110,7 @@ func TestMetaOnRoutes(t *testing.T) {
 		"ms user:1 3\r\nown", "HD\r\n", // ends the load
 		"mg user:1 v", "VA 3\r\nown\r\n",
 	)
-	close(gate)
+	close(second)
 }
 
 func TestMetaCountsLikeTheOthers(t *testing.T) {
