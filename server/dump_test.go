@@ -120,7 +120,7 @@ func TestLargeDumps(t *testing.T) {
 		if got := len(dumped(c, "stats cachedump 1 100", "END")); got != 100+1 {
 			t.Errorf("a limit of 100: %d lines", got)
 		}
-		n := newClient(t, s)
+		n := newClient(t, newServer(t, Options{Store: s.o.Store})) // its workers are nobody else's
 		n.ask("lru_crawler metadump all\r\n")
 		if n.maxOut > highWater+dumpStep*400 {
 			t.Errorf("held %d bytes of output", n.maxOut)
