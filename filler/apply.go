@@ -69,7 +69,7 @@ func (f *Filler) apply(specs []SourceSpec, routes []Route) error {
 			spec.Timeout = DefaultTimeout
 		}
 		specs[i] = spec
-		sources[i] = f.sourceFor(spec)
+		sources[i] = f.sourceFor(spec, now)
 		byName[spec.Name] = sources[i]
 	}
 	plans := make([]*plan, len(routes))
@@ -102,13 +102,13 @@ func (f *Filler) apply(specs []SourceSpec, routes []Route) error {
 }
 
 // sourceFor returns the source that spec goes on with, or a new one.
-func (f *Filler) sourceFor(spec SourceSpec) *source {
+func (f *Filler) sourceFor(spec SourceSpec, now time.Time) *source {
 	for _, s := range f.sources {
 		if s.name == spec.Name && same(s.impl, spec.Source) {
 			return s
 		}
 	}
-	return newSource(spec)
+	return newSource(spec, now)
 }
 
 // same tells whether a and b are one Source. Functions cannot be compared and never are.

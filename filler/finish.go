@@ -71,7 +71,7 @@ func (f *Filler) judge(s *source, err error, now time.Time, decisive bool) {
 			return
 		}
 		f.logSource(s, true)
-	case s.ok():
+	case s.ok(now):
 		for _, r := range s.routes {
 			for _, fd := range r.plan.feeds {
 				if fd.src == s {

@@ -16,7 +16,7 @@ func (f *Filler) send(now time.Time) (next time.Duration) {
 			next = min(next, wait)
 			continue
 		}
-		s.state = sourceProbe
+		s.halfOpen()
 		s.probing = false
 		if _, ok := s.impl.(Pinger); ok {
 			f.startProbe(s)

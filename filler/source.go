@@ -141,7 +141,9 @@ type source struct {
 
 	tokens meter
 
-	down    atomic.Bool // state is not sourceUp; read by loads
+	down    atomic.Bool  // state is not sourceUp; read by loads
+	half    atomic.Bool  // state is sourceProbe
+	since   atomic.Int64 // when it went down or came up, in nanoseconds of the Unix epoch
 	opened  atomic.Uint64
 	probes  atomic.Uint64
 	loads   atomic.Uint64
@@ -149,7 +151,17 @@ type source struct {
 	lastErr atomic.Pointer[string]
 }
 
-func newSource(spec SourceSpec) *source { return &source{name: spec.Name, impl: spec.Source} }
+func newSource(spec SourceSpec, now time.Time) *source {
+	s := &source{name: spec.Name, impl: spec.Source}
+	s.since.Store(now.UnixNano())
+	return s
+}
+
+// halfOpen lets one probe through.
+func (s *source) halfOpen() {
+	s.state = sourceProbe
+	s.half.Store(true)
+}
 
 // fail notes that the source could not be reached and tells whether it counts as down from now on. A probe decides at once.
 func (s *source) fail(err error, now time.Time, atOnce bool) (opened bool) {
@@ -162,22 +174,26 @@ func (s *source) fail(err error, now time.Time, atOnce bool) (opened bool) {
 	if opened = s.state == sourceUp; opened {
 		s.delay = probeFirst
 		s.down.Store(true)
+		s.since.Store(now.UnixNano())
 		s.opened.Add(1)
 	} else {
 		s.delay = min(2*s.delay, probeMost)
 	}
 	s.state = sourceDown
+	s.half.Store(false)
 	s.nextProbe = now.Add(jitter(s.delay))
 	return opened
 }
 
 // ok notes that the source answered and tells whether it was down before.
-func (s *source) ok() (closed bool) {
+func (s *source) ok(now time.Time) (closed bool) {
 	s.failures = 0
 	if s.state == sourceUp {
 		return false
 	}
 	s.state = sourceUp
+	s.half.Store(false)
 	s.down.Store(false)
+	s.since.Store(now.UnixNano())
 	return true
 }

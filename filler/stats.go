@@ -125,6 +125,8 @@ type RouteStats struct {
 type SourceStats struct {
 	Name    string
 	Down    bool
+	Probing bool      // down, and a probe is under way or due
+	Since   time.Time // when it went down or came up
 	Loads   uint64
 	Asked   uint64 // keys
 	Opened  uint64 // times the breaker opened
@@ -171,8 +173,8 @@ func (f *Filler) Sources() []SourceStats {
 	out := make([]SourceStats, len(t.sources))
 	for i, s := range t.sources {
 		out[i] = SourceStats{
-			Name: s.name, Down: s.down.Load(), Loads: s.loads.Load(), Asked: s.asked.Load(),
-			Opened: s.opened.Load(), Probes: s.probes.Load(),
+			Name: s.name, Down: s.down.Load(), Probing: s.half.Load(), Since: time.Unix(0, s.since.Load()),
+			Loads: s.loads.Load(), Asked: s.asked.Load(), Opened: s.opened.Load(), Probes: s.probes.Load(),
 		}
 		if e := s.lastErr.Load(); e != nil {
 			out[i].LastErr = *e

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"swordfish/filler"
 	"swordfish/protocol"
@@ -166,14 +167,18 @@ func (s *Server) sourcesText(l *text) {
 	}
 	for _, src := range s.o.Filler.Sources() {
 		state := "up"
-		if src.Down {
+		switch {
+		case src.Probing:
+			state = "probe"
+		case src.Down:
 			state = "down"
 		}
 		last := ""
 		if src.LastErr != "" {
 			last = " last_error=" + strconv.Quote(src.LastErr)
 		}
-		l.line("%s %s went_down=%d probes=%d%s", src.Name, state, src.Opened, src.Probes, last)
+		l.line("%s %s since=%s went_down=%d probes=%d loads=%d keys=%d%s",
+			src.Name, state, src.Since.UTC().Format(time.RFC3339), src.Opened, src.Probes, src.Loads, src.Asked, last)
 	}
 }
 

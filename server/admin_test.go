@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"io"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"swordfish/filler"
+	"swordfish/store"
 )
 
 func TestAdminWords(t *testing.T) {
@@ -27,7 +31,7 @@ func TestAdminWords(t *testing.T) {
 	for _, step := range []struct{ ask, last, want string }{
 		{"routes", "END", "user on items=1 client=0 negative=1 gets=3 hits=1 stale=0 misses=2 known_absent=0 loaded=1 absent=1 failed=0 key=user:{id:int}\r\nEND\r\n"},
 		{"routes unmatched", "END", "1 usr:*\r\nEND\r\n"},
-		{"sources", "END", "main up went_down=0 probes=0\r\nEND\r\n"},
+		{"sources", "END", "main up since=TIME went_down=0 probes=0 loads=LOADS keys=2\r\nEND\r\n"},
 		{"route user off", "OK", "OK\r\n"},
 		{"get user:2", "END", "END\r\n"},
 		{"invalidate user", "OK", "OK\r\n"},
@@ -47,7 +51,9 @@ func TestAdminWords(t *testing.T) {
 		{"explode", "ERROR", "ERROR\r\n"},
 		{"Routes", "ERROR", "ERROR\r\n"},
 	} {
-		if got := c.ask(step.ask+"\r\n", step.last); got != step.want {
+		got := c.ask(step.ask+"\r\n", step.last)
+		got = regexp.MustCompile(`loads=[12]`).ReplaceAllString(times.ReplaceAllString(got, "since=TIME"), "loads=LOADS") // in one batch or two
+		if got != step.want {
 			t.Errorf("%s: got %q, want %q", step.ask, got, step.want)
 		}
 	}
@@ -56,6 +62,47 @@ func TestAdminWords(t *testing.T) {
 			t.Errorf("%s: got %q", word, got)
 		}
 	}
+}
+
+var times = regexp.MustCompile(`since=20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
+
+// wobbly is a source that can be reached or not.
+type wobbly struct {
+	filler.SourceFunc
+	gone atomic.Bool
+}
+
+func (w *wobbly) Ping(context.Context) error {
+	if w.gone.Load() {
+		return errors.New("nobody\r\nhome")
+	}
+	return nil
+}
+
+func TestSourceGoesDownAndComesUp(t *testing.T) {
+	source := &wobbly{SourceFunc: func(context.Context, *filler.Batch) error { return nil }}
+	source.gone.Store(true)
+	st := newStore(t, store.Options{})
+	f, err := filler.New(filler.Options{
+		Sources: []filler.SourceSpec{{Name: "main", Source: source}}, Hooks: hooks(st, make(chan struct{}, 1)), Logger: zerolog.Nop(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Shutdown(context.Background()) })
+	_, addr := startServer(t, Options{Store: st, Filler: f})
+	c := talk(t, addr)
+	until := func(want string) {
+		t.Helper()
+		for !strings.HasPrefix(times.ReplaceAllString(c.ask("sources\r\n", "END"), "since=TIME"), want) { // ended by the deadline of the socket
+		}
+	}
+	until("main down since=TIME went_down=1 ")
+	if got := c.ask("sources\r\n", "END"); !strings.Contains(got, `last_error="nobody\r\nhome"`) {
+		t.Errorf("got %q", got)
+	}
+	source.gone.Store(false)
+	until("main up since=TIME went_down=1 ")
 }
 
 // A route that is switched off asks its source nothing, and its items stay; switched on it loads again.

@@ -66,7 +66,8 @@ func newApp(in config.Input, c *config.Config, opened sources, log zerolog.Logge
 	}
 	o := server.Options{
 		Store: s, Seed: &seed, Routes: table, Filler: a.filler,
-		Workers: c.Threads, MaxConns: c.MaxConns, IdleTimeout: c.IdleTimeout, NoFlush: c.NoFlush, Verbosity: c.Verbosity,
+		Workers: c.Threads, MaxConns: c.MaxConns, IdleTimeout: c.IdleTimeout, NoFlush: c.NoFlush,
+		NoDump: c.NoDump, Detail: c.Detail, Delimiter: c.Delimiter, Verbosity: c.Verbosity,
 		Version: protocolVersion, Logger: log, Settings: settings(c), SetLogLevel: setLogLevel,
 		SetVerbose: func(level int) { zerolog.SetGlobalLevel(levelOf(level)) },
 		Operator:   server.Operator{Reload: a.reload, Pattern: a.pattern},

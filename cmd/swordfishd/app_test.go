@@ -156,6 +156,7 @@ func startApp(t testing.TB, yaml string, args ...string) *running {
 		t.Fatal(err)
 	}
 	r.dial()
+	r.ask("version") // by now the connection's opening is in the log
 	return r
 }
 
