@@ -156,3 +156,24 @@ func TestBinaryParseDoesNotAllocate(t *testing.T) {
 		}
 	}
 }
+
+func TestOnly(t *testing.T) {
+	for _, test := range []struct {
+		only Only
+		in   string
+		form Form
+		st   Status
+	}{
+		{Any, "mn\r\n", Meta, Ready},
+		{Any, packet(0x0a, "", "", ""), Binary, Ready},
+		{OnlyText, "mn\r\n", Meta, Ready},
+		{OnlyText, "\x80\x0a\r\n", Classic, Ready}, // not understood
+		{OnlyBinary, packet(0x0a, "", "", ""), Binary, Ready},
+		{OnlyBinary, "mn\r\n", Binary, Hangup},
+	} {
+		p := Parser{Only: test.only}
+		if _, st := p.Parse([]byte(test.in)); st != test.st || p.Request.Form != test.form {
+			t.Errorf("%d %q: status %d, form %d", test.only, test.in, st, p.Request.Form)
+		}
+	}
+}

@@ -106,6 +106,8 @@ const (
 type Parser struct {
 	Request Request
 
+	Only Only // set before the first Parse
+
 	// TooLarge says whether a value of n bytes under a key of k bytes is over the limit; it is asked before any byte of
 	// the value is waited for. Nil: nothing is.
 	TooLarge func(k, n int) bool
@@ -125,6 +127,15 @@ type Parser struct {
 	decoded [MaxKey]byte // a key that came base64-coded
 	nwords  int
 }
+
+// Only is what a connection may speak.
+type Only uint8
+
+const (
+	Any        Only = iota // the first byte decides
+	OnlyText               // 0x80 is as good as any other byte
+	OnlyBinary             // another first byte ends the connection
+)
 
 // where a Parser stands in the stream.
 type where uint8
@@ -157,7 +168,8 @@ func (p *Parser) Parse(buf []byte) (n int, st Status) {
 	}
 	if !p.begun {
 		p.begun = true
-		if p.binary = buf[0] == binaryRequest; p.binary {
+		p.binary = p.Only == OnlyBinary || p.Only == Any && buf[0] == binaryRequest
+		if p.binary {
 			p.Request.Form = Binary
 		}
 	}

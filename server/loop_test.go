@@ -268,6 +268,13 @@ func TestSeveralAddresses(t *testing.T) {
 	})
 }
 
+func TestAddressOfOneFamily(t *testing.T) {
+	s, _ := startServer(t, Options{Listen: []string{"0.0.0.0:0"}})
+	if got := s.Addrs()[0].String(); !strings.HasPrefix(got, "0.0.0.0:") {
+		t.Errorf("listens on %s", got)
+	}
+}
+
 // TestStressManyClients mixes short and long commands of many clients, each on keys of its own, so that every answer is known.
 func TestStressManyClients(t *testing.T) {
 	twins(t, func(t *testing.T, o Options) {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -37,6 +38,8 @@ type Options struct {
 	Workers  int      // -t; default 4
 	MaxConns int      // -c; default 1024
 	Net      bool     // use package net also where epoll is there
+
+	Only protocol.Only // -B: what connections may speak; default both, text and binary
 
 	IdleTimeout time.Duration // connections that send nothing for longer are closed; whole seconds; 0: never
 	SlowTimeout time.Duration // a connection that takes none of its output for longer is closed; default 60 s
@@ -157,13 +160,14 @@ func (s *Server) Start() error {
 		return ErrStopped
 	}
 	for _, addr := range s.o.Listen {
-		l, err := net.Listen("tcp", addr)
+		l, err := net.Listen(network(addr), addr)
 		if err != nil {
 			s.closeListeners()
 			return fmt.Errorf("server: listen on %s: %w", addr, err)
 		}
 		s.listeners = append(s.listeners, l)
 	}
+	s.conns.next = uint64(len(s.listeners)) // theirs are the first numbers of stats conns
 	var err error
 	if s.o.Net {
 		s.loop = startNet(s, s.listeners)
@@ -173,6 +177,18 @@ func (s *Server) Start() error {
 	}
 	s.state = running
 	return nil
+}
+
+// network keeps an address of one family to that family: 0.0.0.0 is no IPv6 address.
+func network(addr string) string {
+	a, err := netip.ParseAddrPort(addr)
+	switch {
+	case err != nil:
+		return "tcp"
+	case a.Addr().Is4():
+		return "tcp4"
+	}
+	return "tcp6"
 }
 
 func (s *Server) closeListeners() {

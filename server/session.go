@@ -21,7 +21,7 @@ type session struct {
 }
 
 func newSession(w *worker) session {
-	return session{parser: protocol.Parser{TooLarge: w.tooLarge}}
+	return session{parser: protocol.Parser{TooLarge: w.tooLarge, Only: w.srv.o.Only}}
 }
 
 // progress is why run returned.

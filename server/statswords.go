@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"swordfish/protocol"
 )
@@ -230,6 +231,7 @@ func (s *Server) settingsStats(l *lines) {
 		"detail_enabled":   yes[s.detail.on.Load()],
 		"stat_key_prefix":  string(s.detail.delimiter),
 		"lru_crawler":      yes[!s.crawlerOff.Load()],
+		"binding_protocol": map[protocol.Only]string{protocol.Any: "auto-negotiate", protocol.OnlyText: "ascii", protocol.OnlyBinary: "binary"}[s.o.Only],
 		"idle_timeout":     strconv.Itoa(int(s.o.IdleTimeout.Seconds())),
 	}
 	for _, set := range memcachedSettings {
@@ -251,9 +253,11 @@ func (s *Server) settingsStats(l *lines) {
 
 func (s *Server) connStats(l *lines) {
 	now := s.o.Store.Now().Second()
-	for _, addr := range s.Addrs() {
-		l.text("listen:addr", "tcp:"+addr.String())
-		l.text("listen:state", "conn_listening")
+	for i, addr := range s.Addrs() {
+		id := strconv.Itoa(i + 1)
+		l.text(id+":addr", "tcp:"+addr.String())
+		l.text(id+":state", "conn_listening")
+		l.int(id+":secs_since_last_cmd", int64(time.Since(s.birth).Seconds()))
 	}
 	all := s.conns.all()
 	slices.SortFunc(all, func(a, b *connInfo) int { return cmp.Compare(a.id, b.id) })
@@ -291,18 +295,19 @@ func (s *Server) itemStats(l *lines) {
 	}
 }
 
-// slabStats shows the segments as pages of one slab class.
+// slabStats shows the segments as pages of one slab class, and each item as a chunk of the average size.
 func (s *Server) slabStats(l *lines) {
 	st := s.sinceReset()
 	n := &st.Counters
 	segment := max(int64(s.o.Store.Settings().Segment), 1)
 	pages := (st.Store.UsedBytes + segment - 1) / segment
-	if st.Store.Items > 0 {
-		l.int("1:chunk_size", segment)
-		l.int("1:chunks_per_page", 1)
+	if items := st.Store.Items; items > 0 {
+		chunk := max(st.Store.UsedBytes/items, 1)
+		l.int("1:chunk_size", chunk)
+		l.int("1:chunks_per_page", max(segment/chunk, 1))
 		l.int("1:total_pages", pages)
-		l.int("1:total_chunks", pages)
-		l.int("1:used_chunks", pages)
+		l.int("1:total_chunks", items)
+		l.int("1:used_chunks", items)
 		l.zero("1:free_chunks", "1:free_chunks_end")
 		l.uint("1:get_hits", n.GetHits)
 		l.uint("1:cmd_set", n.CmdSet)
