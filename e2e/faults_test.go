@@ -304,6 +304,9 @@ func TestE2ESlowRouteBesideFast(t *testing.T) {
 	}, func() { pg.Exec(sh.next()) }}, figures)
 	slow.halt()
 	w.people.halt()
+	if n := w.route("dropped_lease_table") + w.route("dropped_queue_full"); n != 0 {
+		t.Errorf("%d loads of the fast route found no room", n)
+	}
 	if n := w.stat("routes", "slow:batches"); n == 0 {
 		t.Error("the slow route loaded nothing")
 	}

@@ -108,7 +108,7 @@ func (a *app) startFiller(c *config.Config) (*normalizer.Table, error) {
 		return nil, err
 	}
 	a.filler, err = filler.New(filler.Options{
-		Sources: sourceSpecs(c, a.sources), Routes: fillerRoutes(c, ids, table), Hooks: hooks(a.store), Logger: a.log, MaxValue: c.MaxItem,
+		Sources: sourceSpecs(c, a.sources), Routes: a.fillerRoutes(c, ids, table), Hooks: hooks(a.store), Logger: a.log, MaxValue: c.MaxItem,
 	})
 	if err != nil {
 		return nil, usageError{err}
@@ -195,6 +195,29 @@ func sourceSpecs(c *config.Config, opened sources) []filler.SourceSpec {
 		}
 	}
 	return specs
+}
+
+// fillerRoutes makes the filler's routes. Their queues are cut so that together they leave a quarter of the lease table free:
+// each key that waits has a lease, and a route that is slow, or asked for much at once, would else take those of all others.
+func (a *app) fillerRoutes(c *config.Config, ids []store.RouteID, table *normalizer.Table) []filler.Route {
+	routes := fillerRoutes(c, ids, table)
+	shareQueues(routes, a.store.Settings().LeaseSlots*3/4)
+	return routes
+}
+
+// shareQueues cuts queues down in proportion until they hold no more than room together.
+func shareQueues(routes []filler.Route, room int) {
+	total := 0
+	for i := range routes {
+		total += routes[i].Limits.Queue
+	}
+	if total <= room {
+		return
+	}
+	for i := range routes {
+		q := &routes[i].Limits.Queue
+		*q = max(1, int(int64(*q)*int64(room)/int64(total)))
+	}
 }
 
 func fillerRoutes(c *config.Config, ids []store.RouteID, table *normalizer.Table) []filler.Route {

@@ -53,7 +53,7 @@ func (a *app) takeOver(c *config.Config) error {
 	if err != nil {
 		return errors.Join(err, opened.except(a.sources).close())
 	}
-	if err := a.filler.Apply(sourceSpecs(c, opened), fillerRoutes(c, ids, table)); err != nil {
+	if err := a.filler.Apply(sourceSpecs(c, opened), a.fillerRoutes(c, ids, table)); err != nil {
 		_, _, back := a.setRoutes(old)
 		return errors.Join(err, back, opened.except(a.sources).close())
 	}

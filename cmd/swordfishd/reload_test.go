@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"swordfish/config"
+	"swordfish/filler"
 )
 
 func TestReload(t *testing.T) {
@@ -264,5 +265,33 @@ func TestReloadAfterClose(t *testing.T) {
 	r.close(context.Background())
 	if err := r.reload(); err != errStopping {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestShareQueues(t *testing.T) {
+	for _, test := range []struct {
+		queues []int
+		room   int
+		want   []int
+	}{
+		{nil, 100, nil},
+		{[]int{40, 60}, 100, []int{40, 60}},
+		{[]int{100_000}, 12288, []int{12288}},
+		{[]int{100_000, 100_000}, 12288, []int{6144, 6144}},
+		{[]int{100_000, 300_000}, 12288, []int{3072, 9216}},
+		{[]int{10_000_000, 1}, 100, []int{99, 1}},
+	} {
+		var routes []filler.Route
+		for _, q := range test.queues {
+			routes = append(routes, filler.Route{Limits: filler.Limits{Queue: q}})
+		}
+		shareQueues(routes, test.room)
+		var got []int
+		for _, r := range routes {
+			got = append(got, r.Limits.Queue)
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%d in %d: got %d, want %d", test.queues, test.room, got, test.want)
+		}
 	}
 }
