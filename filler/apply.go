@@ -93,6 +93,13 @@ func (f *Filler) apply(specs []SourceSpec, routes []Route) error {
 		}
 		if byID[cfg.ID] = f.routeOf(cfg.ID); byID[cfg.ID] == nil {
 			byID[cfg.ID] = &route{id: cfg.ID}
+			if t := f.table.Load(); t != nil { // a route of a changed pattern has a new id and its old switch
+				for j, p := range t.plans {
+					if p.cfg.Name == cfg.Name {
+						byID[cfg.ID].off.Store(t.routes[j].off.Load())
+					}
+				}
+			}
 		}
 		plans[i] = p
 		slots += p.cfg.Limits.Concurrency

@@ -62,7 +62,6 @@ func (sh *shard) putLease(l Lease, f *Fill, d *draft, row bool, out *freed) PutS
 	if !row {
 		return sh.putNothing(l, f, d, rs, e, &k, out)
 	}
-	sh.closeLease(e, f.Now, true)
 	if k.slot != nil {
 		r := &k.rec
 		if r.route != 0 && r.state&stateTouched != 0 {
@@ -74,8 +73,10 @@ func (sh *shard) putLease(l Lease, f *Fill, d *draft, row bool, out *freed) PutS
 	sh.enlist(l.Hash, &k, d)
 	if !sh.reserve(d, forWrite) || !sh.link(l.Hash, k.slot, k.loc, &k.rec, d, out) {
 		sh.s.noMemory.Add(1)
+		sh.asked(e, int64(f.Now)+int64(rs.Negative)*1000)
 		return PutNoRoom
 	}
+	sh.closeLease(e, f.Now, true)
 	if k.slot == nil {
 		sh.st.total++
 	}

@@ -58,6 +58,9 @@ func (s *Store) get(q *Lookup, it *Item, more bool) (ok, again bool) {
 		if ch.touch && ch.deadline != NoDeadline && r.offExpiry == 0 { // without its deadline it may not stay
 			var f freed
 			sh.evictOne(q.Hash, probation, &k, &f)
+			if it.Lease.Serial != 0 {
+				sh.dropLease(it.Lease, q.Now)
+			}
 			sh.mu.Unlock()
 			s.giveBack(&f)
 			*it = Item{Miss: TTLOver}

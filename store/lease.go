@@ -52,23 +52,33 @@ func (sh *shard) findLease(h uint64, now Time) (leaseEntry, bool) {
 	return leaseEntry{}, false
 }
 
-// takeLease finds a free entry for h, which has none.
-func (sh *shard) takeLease(h uint64, now Time) (leaseEntry, bool) {
+// routeSlots is how many of a bucket's eight places one route may hold. The others are for other routes: a slow one that has
+// leased all it can must not keep them from loading.
+const routeSlots = 6
+
+// takeLease finds a free entry for h, which has none, for a load of the given route; 0: for a settling, which may have any.
+func (sh *shard) takeLease(h uint64, route RouteID, now Time) (leaseEntry, bool) {
 	a, b := sh.leaseBuckets(h)
 	for _, bk := range [2]*leaseBucket{a, b} {
+		free, held := -1, 0
 		for i := range bk.hash {
-			e := leaseEntry{bk, i}
 			if bk.state[i] != leaseFree {
 				d := bk.deadline[i]
 				over := bk.state[i] != leaseSettling && bk.serial[i] <= sh.goneSerial(bk.route[i])
-				if !over && (d == 0 || int64(now) < d) || sh.endLease(e, now) {
+				if !over && (d == 0 || int64(now) < d) || sh.endLease(leaseEntry{bk, i}, now) {
+					if bk.route[i] == route {
+						held++
+					}
 					continue
 				}
 			}
-			bk.hash[i] = h
-			bk.settle[i], bk.deadline[i] = 0, 0
+			free = i
+		}
+		if free >= 0 && (route == 0 || held < routeSlots) {
+			bk.hash[free] = h
+			bk.settle[free], bk.deadline[free] = 0, 0
 			sh.st.leases++
-			return e, true
+			return leaseEntry{bk, free}, true
 		}
 	}
 	return leaseEntry{}, false
@@ -109,7 +119,7 @@ func (sh *shard) openLease(h uint64, route RouteID, now Time, why Urgency, it *I
 			return
 		}
 		settle = max(settle, e.b.settle[e.i])
-	} else if e, ok = sh.takeLease(h, now); !ok {
+	} else if e, ok = sh.takeLease(h, route, now); !ok {
 		sh.st.leasesFull++
 		it.NoRoom = true
 		return
@@ -164,7 +174,7 @@ func (sh *shard) settle(h uint64, route RouteID, now Time, ms int64) {
 	}
 	e, ok := sh.findLease(h, now)
 	if !ok {
-		if e, ok = sh.takeLease(h, now); !ok {
+		if e, ok = sh.takeLease(h, 0, now); !ok {
 			sh.st.leasesFull++
 			sh.st.settleAll = max(sh.st.settleAll, int64(now)+ms)
 			return
@@ -175,8 +185,12 @@ func (sh *shard) settle(h uint64, route RouteID, now Time, ms int64) {
 	e.b.deadline[e.i], e.b.settle[e.i] = until, until
 }
 
-// asked leaves h's key without another load until the given moment.
+// asked leaves h's key without another load until the given moment, or until its settling ends: what is true by then was not
+// asked for yet.
 func (sh *shard) asked(e leaseEntry, until int64) {
+	if settled := e.b.settle[e.i]; settled != 0 {
+		until = min(until, settled)
+	}
 	e.b.state[e.i], e.b.deadline[e.i] = leaseAsked, until
 }
 

@@ -568,3 +568,56 @@ func TestFillWithADeadline(t *testing.T) {
 	x.c.advance(10 * time.Second)
 	checkStatus(t, "the same again", put("v", 0), PutSame)
 }
+
+// TestLeaseTableKeepsPlaceForOthers: one route's backlog fills the table, and another route's keys are leased all the same.
+func TestLeaseTableKeepsPlaceForOthers(t *testing.T) {
+	x := newTester(t, Options{Memory: 4 << 20})
+	other := testRoute
+	other.Name = "other"
+	ids := x.routes(testRoute, other)
+	for i := range 4 * x.Settings().LeaseSlots {
+		x.get(ids[0], fmt.Sprint("slow ", i))
+	}
+	if x.Stats().LeasesFull == 0 {
+		t.Fatal("the table is not full for the slow route")
+	}
+	refused := 0
+	for i := range 100 {
+		if a := x.get(ids[1], fmt.Sprint("fast ", i)); a.leased.Serial == 0 {
+			refused++
+		}
+	}
+	if refused > 2 {
+		t.Errorf("%d of 100 keys of another route were not leased", refused)
+	}
+}
+
+// TestNoRoomClosesTheWindow: a load that finds no memory is not tried again at once.
+func TestNoRoomClosesTheWindow(t *testing.T) {
+	x := newTester(t, Options{Memory: 1 << 20, MaxItem: 1 << 12, NoEvict: true})
+	id := x.routes(testRoute)[0]
+	for i := 0; x.write(Set, 0, fmt.Sprint("key ", i), fmt.Sprintf("%0200d", i), 0) == Stored; i++ {
+	}
+	for i := 0; x.write(Set, 0, fmt.Sprint("small ", i), "v", 0) == Stored; i++ {
+	}
+	l := x.lease(id, "k")
+	if st := x.put(l, id, "k", fmt.Sprintf("%0300d", 1)); st != PutNoRoom {
+		t.Fatalf("status %d, want no room", st)
+	}
+	x.noLease(id, "k")
+	x.c.advance(5 * time.Second)
+	x.lease(id, "k")
+}
+
+// TestSettlingEndsBeforeNegative: an absence seen while the key settles holds only until that ends, also without room for a
+// negative item.
+func TestSettlingEndsBeforeNegative(t *testing.T) {
+	x, id := newRouted(t)
+	x.shards[0].st.negBytes = 1 << 30
+	x.del(id, "k")
+	x.PutLease(x.lease(id, "k"), &Fill{Key: []byte("k"), Route: id, Now: x.c.now, Absent: true})
+	x.noLease(id, "k")
+	x.c.advance(time.Second)
+	x.lease(id, "k")
+	x.shards[0].st.negBytes = 0
+}

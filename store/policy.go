@@ -26,7 +26,7 @@ func (sh *shard) hit(k *held) {
 		if log == mainLog {
 			since = uint64(sh.inserted()-sh.s.p.meta[uint64(k.loc)<<sh.s.z.unitShift>>sh.s.z.segShift].clock) << 10
 		}
-		if since*gateShare < uint64(sh.st.logs[probation].used+sh.st.logs[mainLog].used) {
+		if since*gateShare < uint64(sh.st.logs[probation].live+sh.st.logs[mainLog].live) {
 			return
 		}
 	}
@@ -54,7 +54,7 @@ func (sh *shard) overfull() int {
 	if sh.st.items < smallShard {
 		share = 2
 	}
-	if m.head == noSegment || p.head != noSegment && p.used*share > p.used+m.used {
+	if m.head == noSegment || p.head != noSegment && p.live*share > p.live+m.live {
 		return probation
 	}
 	return mainLog

@@ -41,7 +41,7 @@ func TestStressConcurrent(t *testing.T) {
 			var buf []byte
 			var it Item
 			for i := range 20_000 {
-				n := (i*7 + w*13) % 6000
+				n := (i*7 + w*13) % 20000
 				key := fmt.Appendf(nil, "key %d", n)
 				h := testHash(key)
 				route := RouteID(0)

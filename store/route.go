@@ -96,6 +96,9 @@ func (s *Store) FlushAll(now, at Time) {
 // Invalidate makes every item of a route that is there now absent, and every lease on it void, in O(1).
 func (s *Store) Invalidate(id RouteID) { s.epochs.invalidate(id) }
 
+// MakeStale makes every item of a route that is there now stale, and every lease on it void, in O(1).
+func (s *Store) MakeStale(id RouteID) { s.epochs.makeStale(id) }
+
 // ErrRoutes says that SetRoutes was given routes it cannot hold.
 var ErrRoutes = errors.New("store: bad routes")
 
@@ -206,6 +209,8 @@ func (s *Store) route(id RouteID) *routeState { return s.routes.Load()[id] }
 // SetSourceDown tells whether id's source is down: its stale items then live on for Keep. When it is back they do not all go
 // at once: they are served for another Stale while they are loaded.
 func (s *Store) SetSourceDown(id RouteID, down bool) {
+	s.routeMu.Lock() // a change of routes copies what is told here
+	defer s.routeMu.Unlock()
 	r := s.route(id)
 	if r == nil {
 		return

@@ -66,7 +66,7 @@ type logState struct {
 	walked     uint32 // how far eviction has come in head
 	_          uint32
 	next       uint64 // log position of the next segment
-	used       int64  // bytes of records, dead ones included
+	used, live int64  // bytes of records, dead ones included or not
 	flushPos   uint64 // records before it are flushed
 	ages       ages
 }
@@ -193,6 +193,7 @@ func (sh *shard) append(d *draft) (loc uint32) {
 	m.used += size
 	m.live += size
 	l.used += int64(size)
+	l.live += int64(size)
 	sh.count(d.route, d.state, int64(size), 1)
 	return uint32(off >> z.unitShift)
 }
@@ -228,6 +229,7 @@ func (sh *shard) drop(loc uint32, r *record) {
 	size := uint32(alignUp(uint64(r.size), 1<<z.unitShift))
 	m := &sh.s.p.meta[seg]
 	m.live -= size
+	sh.st.logs[m.log].live -= int64(size)
 	sh.count(r.route, r.state, int64(size), -1)
 	if m.live == 0 && seg != sh.st.logs[m.log].tail {
 		sh.release(seg)

@@ -528,18 +528,19 @@ func verify(t *testing.T, s *Store) {
 			t.Errorf("shard %d: %d records in the index, %d items, %d negative, count %d", i, n, sh.st.items, sh.st.negative, sh.st.idx.count)
 		}
 		for log := range sh.st.logs {
-			used := int64(0)
+			used, alive := int64(0), int64(0)
 			for seg := sh.st.logs[log].head; seg != noSegment; seg = s.p.meta[seg].next {
 				if m := &s.p.meta[seg]; live[seg] != m.live || int(m.log) != log {
 					t.Errorf("shard %d segment %d: %d bytes live, counted %d; in log %d of %d", i, seg, live[seg], m.live, log, m.log)
 				}
 				used += int64(s.p.meta[seg].used)
+				alive += int64(s.p.meta[seg].live)
 				if s.p.meta[seg].live == 0 && seg != sh.st.logs[log].tail {
 					t.Errorf("shard %d segment %d: nothing in it lives, and it was not given back", i, seg)
 				}
 			}
-			if used != sh.st.logs[log].used {
-				t.Errorf("shard %d log %d: %d bytes, counted %d", i, log, used, sh.st.logs[log].used)
+			if l := &sh.st.logs[log]; used != l.used || alive != l.live {
+				t.Errorf("shard %d log %d: %d bytes, %d of them live, counted %d and %d", i, log, used, alive, l.used, l.live)
 			}
 		}
 		sh.mu.Unlock()

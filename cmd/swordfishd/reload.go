@@ -58,6 +58,7 @@ func (a *app) takeOver(c *config.Config) error {
 		return errors.Join(err, back, opened.except(a.sources).close())
 	}
 	a.server.SetRoutes(table)
+	a.endOldLoads(old, c)
 	a.logSources(a.sources, opened)
 	a.sources = opened // the filler closes those that are gone
 	a.config.Store(c)
@@ -71,6 +72,26 @@ func (a *app) takeOver(c *config.Config) error {
 		}
 	}
 	return nil
+}
+
+// endOldLoads moves the epochs of changed routes once more: a lease opened after the store knew the new routes and before the
+// filler did is loaded by the old query, and may not be put.
+func (a *app) endOldLoads(old, next *config.Config) {
+	was := make(map[string]uint64, len(old.Routes))
+	for i := range old.Routes {
+		was[old.Routes[i].Name] = storeRoute(&old.Routes[i]).QueryPrint
+	}
+	for i := range next.Routes {
+		r := storeRoute(&next.Routes[i])
+		before, known := was[r.Name]
+		switch {
+		case !known || before == r.QueryPrint:
+		case r.MissOnReload:
+			a.store.Invalidate(a.ids[r.Name])
+		default:
+			a.store.MakeStale(a.ids[r.Name])
+		}
+	}
 }
 
 // held tells what the store holds of each route.
