@@ -31,11 +31,15 @@ func (l *loader) finishListen() {
 		port = 0
 	}
 	for _, spec := range l.listen {
-		if a, fault := parseListen(spec, port); fault != "" {
+		a, fault := parseListen(spec, port)
+		if fault != "" {
 			l.fail(l.listenAt, "-l: %s", fault)
-		} else {
-			l.c.Listen = append(l.c.Listen, a)
+			continue
 		}
+		if a.Proto != "" {
+			l.note("proto[%s] in -l has no effect: all addresses speak what -B says", a.Proto)
+		}
+		l.c.Listen = append(l.c.Listen, a)
 	}
 }
 

@@ -49,7 +49,7 @@ var optionTable = []*option{
 	{short: 'W', long: "disable-watch", help: "refuse watch", set: flag(func(o *Options) *bool { return &o.NoWatch })},
 	{short: 'D', arg: "CHAR", help: "delimiter of prefixes in stats detail, and stats detail on", set: setDelimiter},
 	{short: 'o', long: "extended", arg: "NAME,NAME=VALUE,...", help: "further options, see below", set: setExtended},
-	{short: 'B', long: "protocol", arg: "NAME", help: "auto, ascii or binary (default auto)", set: setProtocol},
+	{short: 'B', long: "protocol", arg: "NAME", help: "what connections speak: ascii, binary or auto, as the first byte says (default auto)", set: setProtocol},
 	{short: 'U', long: "udp-port", arg: "NUM", help: "UDP port (default 0: off)", note: "UDP is " + notYet, set: setUDP},
 	{short: 'e', long: "memory-file", arg: "FILE", help: "keep memory over a restart", note: "warm restart is " + notYet + ", every start is cold", set: stringOption(func(o *Options) *string { return &o.MemoryFile })},
 	{short: 's', long: "unix-socket", arg: "FILE", help: "listen on a UNIX socket", refuse: "UNIX sockets are " + notYet + "; leave it out and use -l 127.0.0.1"},
@@ -242,9 +242,7 @@ func setDelimiter(l *loader, g given) {
 
 func setProtocol(l *loader, g given) {
 	switch g.value {
-	case "auto":
-	case "ascii", "binary":
-		l.note("-B %s has no effect: each connection's first byte says what it speaks", g.value)
+	case "auto", "ascii", "binary":
 	default:
 		l.fail(g.at, "-B: Invalid value for binding protocol: %s -- should be one of auto, binary, or ascii", g.value)
 		return

@@ -16,6 +16,7 @@ import (
 	"swordfish/filler"
 	"swordfish/hasher"
 	"swordfish/normalizer"
+	"swordfish/protocol"
 	"swordfish/server"
 	"swordfish/store"
 )
@@ -70,6 +71,7 @@ func newApp(in config.Input, c *config.Config, opened sources, log zerolog.Logge
 		NoDump: c.NoDump, Detail: c.Detail, Delimiter: c.Delimiter, Verbosity: c.Verbosity,
 		Version: protocolVersion, Logger: log, Settings: settings(c), SetLogLevel: setLogLevel,
 		SetVerbose: func(level int) { zerolog.SetGlobalLevel(levelOf(level)) },
+		Only:       map[string]protocol.Only{"ascii": protocol.OnlyText, "binary": protocol.OnlyBinary}[c.Protocol],
 		Operator:   server.Operator{Reload: a.reload, Pattern: a.pattern},
 	}
 	for _, l := range c.Listen {

@@ -265,3 +265,42 @@ func userRoute(source, key string, more ...string) string {
     %s
 `, key, source, strings.Join(more, "\n    "))
 }
+
+// Options reach the packages that they are for.
+func TestOptionsArrive(t *testing.T) {
+	for _, test := range []struct{ args, ask, want string }{
+		{"-B ascii", "version", "VERSION 1.6.45"},
+		{"-F", "flush_all", "CLIENT_ERROR flush_all not allowed"},
+		{"-F", "invalidate x", "CLIENT_ERROR invalidate not allowed"},
+		{"-X", "stats detail on", "CLIENT_ERROR stats detail not allowed"},
+		{"-I 1k", "set a 0 0 2000\r\n" + strings.Repeat("x", 2000), "SERVER_ERROR object too large for cache"},
+	} {
+		t.Run(test.args, func(t *testing.T) {
+			r := startApp(t, "", strings.Fields(test.args)...)
+			if got := r.ask(test.ask); got != test.want {
+				t.Errorf("%.20s: got %q, want %q", test.ask, got, test.want)
+			}
+		})
+	}
+	t.Run("-B binary", func(t *testing.T) {
+		r := &running{t: t}
+		in := config.Input{Args: []string{"-p", "-1", "-B", "binary"}}
+		c, err := config.Load(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := newApp(in, c, nil, zerolog.Nop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.close(context.Background())
+		if err := a.server.Start(); err != nil {
+			t.Fatal(err)
+		}
+		r.connect(a.server.Addrs()[0].String())
+		io.WriteString(r.conn, "version\r\n")
+		if b, err := io.ReadAll(r.in); len(b) > 0 {
+			t.Errorf("got %q, %v", b, err)
+		}
+	})
+}
