@@ -15,9 +15,10 @@ type entry struct {
 
 // chunk is a run of entries with their keys, both without pointers.
 type chunk struct {
-	next        *chunk
+	next, prev  *chunk
 	id          uint32 // in its pool
-	first, last int    // entries[first:last] are queued
+	first, last int    // entries[first:last] are queued, but for those that were moved
+	live        int    // those that were not
 	entries     [chunkLen]entry
 	keys        []byte
 }
@@ -40,18 +41,23 @@ func (q *queue) push(pool *chunkPool, e entry, key []byte) place {
 	c := q.tail
 	if c == nil || c.last == chunkLen {
 		c = pool.get()
-		if q.tail == nil {
+		old := q.tail
+		if old == nil {
 			q.head = c
 		} else {
-			q.tail.next = c
+			old.next, c.prev = c, old
 		}
 		q.tail = c
+		if old != nil && old.live == 0 {
+			q.unlink(pool, old)
+		}
 	}
 	e.off, e.n = uint32(len(c.keys)), uint8(len(key))
 	c.keys = append(c.keys, key...)
 	at := c.last
 	c.entries[at] = e
 	c.last++
+	c.live++
 	q.n++
 	return place{chunk: c.id, at: uint16(at)}
 }
@@ -69,6 +75,7 @@ func (c *chunk) key(e *entry) []byte { return c.keys[e.off : e.off+uint32(e.n)] 
 
 // drop takes the entry away that front returned.
 func (q *queue) drop(pool *chunkPool) {
+	q.head.live--
 	q.next(pool)
 	q.n--
 	q.tidy(pool)
@@ -79,10 +86,7 @@ func (q *queue) next(pool *chunkPool) {
 	c := q.head
 	c.first++
 	if c.first == c.last {
-		if q.head = c.next; q.head == nil {
-			q.tail = nil
-		}
-		pool.put(c)
+		q.unlink(pool, c)
 	}
 }
 
@@ -99,10 +103,29 @@ func (q *queue) cut(pool *chunkPool, p place) (entry, []byte) {
 	c := pool.byID[p.chunk]
 	e := c.entries[p.at]
 	c.entries[p.at].lease = Lease{}
+	c.live--
 	q.n--
 	key := c.key(&e)
+	if c.live == 0 && c != q.tail { // what was moved must not keep memory, however long the oldest entry waits
+		q.unlink(pool, c)
+	}
 	q.tidy(pool)
 	return e, key
+}
+
+// unlink takes a chunk without entries out of the list and gives it back.
+func (q *queue) unlink(pool *chunkPool, c *chunk) {
+	if c.prev == nil {
+		q.head = c.next
+	} else {
+		c.prev.next = c.next
+	}
+	if c.next == nil {
+		q.tail = c.prev
+	} else {
+		c.next.prev = c.prev
+	}
+	pool.put(c)
 }
 
 // moveTo appends everything in q to dst and leaves q empty.
@@ -113,7 +136,7 @@ func (q *queue) moveTo(dst *queue) {
 	if dst.tail == nil {
 		dst.head = q.head
 	} else {
-		dst.tail.next = q.head
+		dst.tail.next, q.head.prev = q.head, dst.tail
 	}
 	dst.tail = q.tail
 	dst.n += q.n
@@ -157,7 +180,7 @@ func (p *chunkPool) put(c *chunk) {
 	if p.n >= poolChunks {
 		return
 	}
-	c.first, c.last, c.keys = 0, 0, c.keys[:0]
+	c.first, c.last, c.live, c.prev, c.keys = 0, 0, 0, nil, c.keys[:0]
 	c.next = p.free
 	p.free = c
 	p.n++
