@@ -15,7 +15,7 @@ import (
 // its parts, sorted, with * for each value: chr|country=*|foo=*.
 type Shape struct {
 	Text  string
-	Count uint64 // never too low; for a rare shape it may be too high by as much as the rarest one's count
+	Count uint64 // of a frequent shape; for a rare one it may be off by as much as the rarest count of each worker
 }
 
 // shapeSlots is how many shapes a worker tells apart. A key pattern that was forgotten or misspelt is among the frequent ones.
