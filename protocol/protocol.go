@@ -50,6 +50,7 @@ const (
 	Debug // meta
 	MemLimit
 	Crawler
+	Watch
 	Quit
 )
 
@@ -81,6 +82,7 @@ type Request struct {
 	Keys  []byte // get family: the words of the line, for NextKey
 	Value []byte // storage: without the line end after it
 
+	Streams Streams // watch
 	Crawl   Crawl   // lru_crawler
 	Classes Classes // lru_crawler crawl, metadump, mgdump
 

@@ -56,6 +56,7 @@ const (
 	ShutdownNotEnabled
 	ShutdownMode
 	WatchNotAllowed
+	WatcherTooMany
 	DetailUsage
 	DetailNotAllowed
 	DumpNotAllowed
@@ -114,6 +115,7 @@ var replies = [...]string{
 	ShutdownNotEnabled: "SERVER_ERROR: shutdown not enabled\r\n",
 	ShutdownMode:       "CLIENT_ERROR invalid shutdown mode\r\n",
 	WatchNotAllowed:    "CLIENT_ERROR watch commands not allowed\r\n",
+	WatcherTooMany:     "WATCHER_TOO_MANY log watcher limit reached\r\n",
 	DetailUsage:        "CLIENT_ERROR usage: stats detail on|off|dump\r\n",
 	DetailNotAllowed:   "CLIENT_ERROR stats detail not allowed\r\n",
 	DumpNotAllowed:     "CLIENT_ERROR stats cachedump not allowed\r\n",

@@ -442,7 +442,7 @@ func (p *Parser) parseAdmin(line []byte) Status {
 		r.Verb = Shutdown
 		return Ready
 	case "watch":
-		return p.refuse(WatchNotAllowed)
+		return p.parseWatch(line)
 	case "log_level":
 		r.Verb = LogLevel
 		if r.NArgs == 0 {

@@ -76,6 +76,7 @@ func (w *worker) find(key, out []byte) ([]byte, bool) {
 		hit = w.store.Get(q, it)
 	}
 	w.countGet(key, hit)
+	w.logGet(key, hit)
 	if !hit {
 		w.missed(q, it)
 		w.lease(q, it)
@@ -251,6 +252,7 @@ func (w *worker) write(r *protocol.Request, op store.WriteOp) (store.Status, uin
 			op = store.Set // whatever its mode, ms removes what was there
 		}
 		w.store.Oversized(op, key, hash, route, w.now)
+		w.logWrite(r, op, store.TooLarge)
 		return store.TooLarge, 0
 	}
 	w.n.CmdSet++
@@ -262,6 +264,7 @@ func (w *worker) write(r *protocol.Request, op store.WriteOp) (store.Status, uin
 		q.WantCAS, q.NewCAS, q.Stale, q.Vivify, q.BinaryKey = m.WantCAS, m.NewUnique, m.Invalidate && r.Unique != 0, r.Vivify, m.BinaryKey
 	}
 	st, unique := w.store.Write(q)
+	w.logWrite(r, op, st)
 	switch {
 	case op == store.CAS && st == store.Stored:
 		w.n.CasHits++
@@ -287,6 +290,7 @@ func (w *worker) delete(r *protocol.Request) store.Status {
 	switch st {
 	case store.Deleted:
 		w.n.DeleteHits++
+		w.logDelete(r.Key, "delete")
 	case store.NotFound:
 		w.n.DeleteMisses++
 	}

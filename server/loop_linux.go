@@ -150,6 +150,8 @@ func (l *epollLoop) deal(fd int, from unix.Sockaddr, at net.Listener, p *poller)
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
 	c := &conn{fd: fd, session: newSession(p.w), info: l.s.conns.add("tcp:"+addrText(from), "tcp:"+at.Addr().String())}
+	c.session.id = c.info.id
+	l.s.logConn("conn_new", "", c.info)
 	if l.s.chatty() {
 		l.s.log.Debug().Str("client", c.info.remote).Msg("connection opened")
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -82,6 +83,8 @@ func (l *netLoop) serve(c net.Conn) {
 	nc := &netConn{Conn: c, l: l, w: l.s.workers[i], borrow: &l.borrow[i]}
 	nc.session = newSession(nc.w)
 	nc.info = l.s.conns.add("tcp:"+c.RemoteAddr().String(), "tcp:"+c.LocalAddr().String())
+	nc.session.id = nc.info.id
+	l.s.logConn("conn_new", "", nc.info)
 	nc.info.last.Store(l.s.o.Store.Now().Second())
 	if l.s.chatty() {
 		l.s.log.Debug().Str("client", nc.info.remote).Msg("connection opened")
@@ -91,6 +94,8 @@ func (l *netLoop) serve(c net.Conn) {
 	l.mu.Lock()
 	delete(l.conns, c)
 	l.mu.Unlock()
+	nc.session.close(l.s)
+	l.s.logConn("conn_close", cmp.Or(nc.session.reason, "normal"), nc.info)
 	l.s.conns.remove(nc.info)
 	if l.s.chatty() {
 		l.s.log.Debug().Str("client", nc.info.remote).Msg("connection closed")
@@ -159,6 +164,7 @@ func (c *netConn) again(err error) bool {
 		return !c.last
 	}
 	c.count(func(n *Counters) { n.IdleKicks++ })
+	c.session.reason = "idle_timeout"
 	return false
 }
 

@@ -50,6 +50,7 @@ func (w *worker) metaGet(r *protocol.Request, out []byte) []byte {
 	if q.Route != 0 {
 		w.countRoute(q.Route, hit && !it.Created, it, opened)
 	}
+	w.logGet(r.Key, hit && !it.Created)
 	var found protocol.MetaItem
 	if hit {
 		w.describe(&found, r)
@@ -190,6 +191,7 @@ func (w *worker) metaDelete(r *protocol.Request, out []byte) []byte {
 	}
 	if !m.Invalidate {
 		w.n.DeleteHits++
+		w.logDelete(r.Key, "md")
 	}
 	return protocol.AppendMetaDone(out, r, protocol.MetaOK)
 }

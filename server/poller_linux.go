@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"runtime"
 	"sync"
 	"time"
@@ -372,6 +373,7 @@ func (p *poller) lookAround() {
 			}
 		case idle > 0 && !c.ready && !c.parked && p.w.now.Second()-c.info.last.Load() > idle:
 			p.w.n.IdleKicks++
+			c.session.reason = "idle_timeout"
 			p.close(c)
 		}
 	}
@@ -401,6 +403,8 @@ func (p *poller) close(c *conn) {
 	p.conns[c.fd] = nil
 	p.open--
 	_ = unix.Close(c.fd)
+	c.session.close(p.s)
+	p.s.logConn("conn_close", cmp.Or(c.session.reason, "normal"), c.info)
 	p.s.conns.remove(c.info)
 	if p.s.chatty() {
 		p.s.log.Debug().Str("client", c.info.remote).Msg("connection closed")

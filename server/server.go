@@ -45,6 +45,7 @@ type Options struct {
 	SlowTimeout time.Duration // a connection that takes none of its output for longer is closed; default 60 s
 
 	NoFlush   bool   // -F: flush_all is refused
+	NoWatch   bool   // -W: watch is refused
 	NoDump    bool   // -X: stats cachedump, stats detail and the dumps of lru_crawler are refused
 	Detail    bool   // -D: stats detail is on from the start
 	Delimiter byte   // -D: ends the prefixes that stats detail tells apart; default ':'
@@ -80,6 +81,7 @@ type Server struct {
 	routes    atomic.Pointer[normalizer.Table]
 	verbosity atomic.Int32
 	detail    detail
+	watch     watchers
 
 	crawlerOff atomic.Bool // lru_crawler disable: it is asked for nothing
 	started    time.Time   // by the wall clock
@@ -143,6 +145,7 @@ func New(o Options) *Server {
 		s.detail.delimiter = ':'
 	}
 	s.detail.on.Store(o.Detail)
+	s.watch.stop = make(chan struct{})
 	s.verbosity.Store(int32(o.Verbosity))
 	s.routes.Store(o.Routes)
 	for i := range o.Workers {
@@ -223,6 +226,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if before != running {
 		return ErrStopped
 	}
+	close(s.watch.stop)
 	err := loop.shutdown(ctx)
 	for _, w := range s.workers {
 		w.close()

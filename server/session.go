@@ -16,6 +16,10 @@ type session struct {
 	counted bool  // a get was answered since the driver last looked
 	dump    *dump // under way; nil: none
 
+	id       uint64   // of the connection
+	reason   string   // why the connection is to be closed, as watch tells it; empty: the client has closed it, or said quit
+	watching *watcher // the connection shows what happens; nil: it does not
+
 	// errand is set while run says parked. The driver calls it off the worker, once, and sends what it appends.
 	errand func(out []byte) []byte
 }
@@ -39,9 +43,17 @@ const (
 func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 	n := 0
 	w.ahead.forget()
+	w.conn = ss.id
 	for {
 		if len(out) >= highWater {
 			return n, out, full
+		}
+		if ss.watching != nil {
+			if w.srv.watch.stopped() {
+				return n, out, ended
+			}
+			ss.errand = ss.watching.next
+			return n, out, parked
 		}
 		if ss.dump != nil {
 			var over bool
@@ -60,6 +72,7 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 		case protocol.NeedMore:
 			return n, out, starved
 		case protocol.Hangup:
+			ss.reason = "error"
 			return n, out, ended
 		}
 		r := &ss.parser.Request
@@ -93,6 +106,8 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 		default:
 			before := len(out)
 			switch {
+			case r.Verb == protocol.Watch:
+				out = ss.watchCommand(w, r, out)
 			case r.Verb == protocol.Crawler:
 				out = ss.crawl(w, r, out)
 			case r.Verb == protocol.Stats && isCachedump(r):

@@ -258,7 +258,7 @@ func FuzzSession(f *testing.F) {
 	f.Add([]byte("set a 0 0 1\r\nx\r\nget a b\r\nincr a 1\r\n"), uint16(7))
 	f.Add([]byte("gat 5 a b c\r\ncas a 0 0 1 1\r\nx\r\nstats\r\n"), uint16(1))
 	f.Add([]byte("get "+strings.Repeat("a ", 3000)+"\r\n"), uint16(100))
-	s := newServer(f, Options{})
+	s := newServer(f, Options{NoWatch: true})
 	f.Fuzz(func(t *testing.T, in []byte, cut uint16) {
 		if bytes.Contains(in, []byte("stats")) {
 			in = bytes.ReplaceAll(in, []byte("stats"), []byte("xtats")) // its answer changes with time

@@ -154,6 +154,7 @@ func TestOwnWords(t *testing.T) {
 		SetVerbose: func(n int) { verbose = fmt.Sprint(n) },
 		OnShutdown: func(graceful bool) { stop = fmt.Sprint(graceful) },
 		NoFlush:    true,
+		NoWatch:    true,
 	})
 	c := newClient(t, s)
 	for _, step := range []struct{ ask, want string }{

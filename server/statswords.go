@@ -179,8 +179,9 @@ func (s *Server) generalStats(l *lines) {
 		"slab_reassign_busy_deletes", "slab_reassign_busy_nomem")
 	l.text("slab_reassign_last_busy_status", "none")
 	l.zero("slab_reassign_running", "slabs_moved", "lru_crawler_running", "lru_crawler_starts", "lru_maintainer_juggles",
-		"malloc_fails", "log_worker_dropped", "log_worker_written", "log_watcher_skipped", "log_watcher_sent", "log_watchers",
-		"unexpected_napi_ids", "round_robin_fallback")
+		"malloc_fails")
+	s.watchStats(l)
+	l.zero("unexpected_napi_ids", "round_robin_fallback")
 	l.int("bytes", st.Store.Bytes)
 	l.int("curr_items", st.Store.Items)
 	l.int("total_items", st.Store.TotalItems)
@@ -192,6 +193,18 @@ func (s *Server) generalStats(l *lines) {
 	l.uint("reclaimed", st.Store.Reclaimed)
 	l.zero("crawler_reclaimed", "crawler_items_checked", "lrutail_reflocked", "moves_to_cold", "moves_to_warm",
 		"moves_within_lru", "direct_reclaims", "lru_bumps_dropped")
+}
+
+// watchStats tells of watch, which stats reset does not set back, as in memcached.
+func (s *Server) watchStats(l *lines) {
+	s.watch.mu.Lock()
+	n, watching := s.watch.n, len(s.watch.all)
+	s.watch.mu.Unlock()
+	l.uint("log_worker_dropped", n.dropped)
+	l.uint("log_worker_written", n.written)
+	l.uint("log_watcher_skipped", n.skipped)
+	l.uint("log_watcher_sent", n.sent)
+	l.int("log_watchers", int64(watching))
 }
 
 // memcachedSettings are the names of `stats settings` in memcached's order, with its defaults.

@@ -37,7 +37,10 @@ type worker struct {
 	delta    store.Delta
 	deletion store.Deletion
 
-	unmatched   shapes
+	unmatched shapes
+	conn      uint64 // number of the connection whose commands run
+	log       logLines
+
 	n           Counters // this worker's, ahead of published
 	routeCounts [store.MaxRoutes + 1]routeCounter
 	latency     latency
@@ -77,6 +80,7 @@ func (w *worker) end() {
 	if w.ring != nil {
 		w.ring.Flush()
 	}
+	w.flushLog()
 	w.publish()
 }
 

@@ -1,0 +1,271 @@
+package server
+
+import (
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"swordfish/protocol"
+	"swordfish/store"
+)
+
+// watchers shows what happens to the clients that said watch. Workers write lines only while somebody wants them, and hand
+// them over once per wake-up; a watcher that does not keep up misses lines, which are counted, and nobody waits for it.
+type watchers struct {
+	want atomic.Uint32 // protocol.Streams that somebody watches
+	ids  atomic.Uint64 // of lines
+	stop chan struct{} // closed when the server stops
+
+	mu  sync.Mutex // guards the rest and the watchers
+	all []*watcher
+	n   watchCounters
+}
+
+// watchCounters are what memcached's statistics tell of watching.
+type watchCounters struct{ written, dropped, skipped, sent uint64 }
+
+const (
+	maxWatchers = 20
+	watchBuffer = 256 << 10 // bytes that wait for a watcher
+	logBuffer   = 64 << 10  // bytes of lines of a worker's wake-up
+	watchTick   = time.Second
+	watchGather = 5 * time.Millisecond // how long lines gather once there is one
+)
+
+// watcher is a client that watches. Its connection is parked: it sends what next returns, again and again.
+type watcher struct {
+	of      *watchers
+	streams protocol.Streams
+	ready   chan struct{} // has a token while buf is not empty
+
+	buf     []byte
+	skipped uint64
+}
+
+// add makes a new watcher, or returns nil when there are enough.
+func (ws *watchers) add(streams protocol.Streams) *watcher {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if len(ws.all) >= maxWatchers {
+		return nil
+	}
+	w := &watcher{of: ws, streams: streams, ready: make(chan struct{}, 1)}
+	ws.all = append(ws.all, w)
+	ws.count()
+	return w
+}
+
+func (ws *watchers) remove(w *watcher) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.all = slices.DeleteFunc(ws.all, func(other *watcher) bool { return other == w })
+	ws.count()
+}
+
+// count sets want anew. The caller holds mu.
+func (ws *watchers) count() {
+	want := protocol.Streams(0)
+	for _, w := range ws.all {
+		want |= w.streams
+	}
+	ws.want.Store(uint32(want))
+}
+
+// stopped tells whether the server stops.
+func (ws *watchers) stopped() bool {
+	select {
+	case <-ws.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// next waits for lines and appends them; after watchTick it returns without.
+func (w *watcher) next(out []byte) []byte {
+	tick := time.NewTimer(watchTick)
+	defer tick.Stop()
+	select {
+	case <-w.ready:
+		gather := time.NewTimer(watchGather)
+		defer gather.Stop()
+		select {
+		case <-gather.C:
+		case <-w.of.stop:
+		}
+	case <-tick.C:
+	case <-w.of.stop:
+	}
+	w.of.mu.Lock()
+	defer w.of.mu.Unlock()
+	out = append(out, w.buf...)
+	w.buf = w.buf[:0]
+	select {
+	case <-w.ready:
+	default:
+	}
+	return out
+}
+
+// show hands lines over to those who want them. The caller holds mu.
+func (ws *watchers) show(stream protocol.Streams, line []byte) {
+	ws.n.written++
+	for _, w := range ws.all {
+		if w.streams&stream == 0 {
+			continue
+		}
+		if len(w.buf)+len(line) > watchBuffer {
+			w.skipped++
+			ws.n.skipped++
+			continue
+		}
+		if w.skipped > 0 {
+			w.buf = protocol.AppendLogSkipped(w.buf, w.skipped)
+			w.skipped = 0
+		}
+		w.buf = append(w.buf, line...)
+		ws.n.sent++
+		select {
+		case w.ready <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// logLines are what a worker has to tell since its wake-up began.
+type logLines struct {
+	text []byte
+	ends []logEnd
+	lost uint64
+}
+
+type logEnd struct {
+	stream protocol.Streams
+	end    int
+}
+
+// wants tells whether somebody watches the stream.
+func (ws *watchers) wants(stream protocol.Streams) bool {
+	return protocol.Streams(ws.want.Load())&stream != 0
+}
+
+func (ws *watchers) head(kind string) protocol.LogHead {
+	return protocol.LogHead{Time: time.Now(), ID: ws.ids.Add(1), Type: kind}
+}
+
+// logItem adds a line about an item, which format writes.
+func (w *worker) logItem(stream protocol.Streams, format func([]byte, *protocol.LogItem) []byte, l *protocol.LogItem) {
+	if len(w.log.text) > logBuffer {
+		w.log.lost++
+		return
+	}
+	w.log.text = format(w.log.text, l)
+	w.log.ends = append(w.log.ends, logEnd{stream, len(w.log.text)})
+}
+
+// flushLog hands the lines over.
+func (w *worker) flushLog() {
+	if len(w.log.ends) == 0 {
+		return
+	}
+	ws := &w.srv.watch
+	ws.mu.Lock()
+	from := 0
+	for _, e := range w.log.ends {
+		ws.show(e.stream, w.log.text[from:e.end])
+		from = e.end
+	}
+	ws.n.dropped += w.log.lost
+	ws.mu.Unlock()
+	w.log = logLines{text: w.log.text[:0], ends: w.log.ends[:0]}
+}
+
+var missWords = [...]string{store.Absent: "not_found", store.TTLOver: "expired", store.Flushed: "flushed", store.Negative: "not_found"}
+
+// logGet tells of a look-up, w.item, which after a hit is locked.
+func (w *worker) logGet(key []byte, hit bool) {
+	if !w.srv.watch.wants(protocol.WatchFetchers) {
+		return
+	}
+	l := protocol.LogItem{LogHead: w.srv.watch.head("item_get"), Key: key, Status: missWords[w.item.Miss], Held: hit, Conn: w.conn}
+	if hit {
+		l.Status, l.Size = "found", len(w.item.Value)
+	}
+	w.logItem(protocol.WatchFetchers, protocol.AppendLogGet, &l)
+}
+
+var commandWords = [...]string{store.Set: "set", store.Add: "add", store.Replace: "replace", store.Append: "append", store.Prepend: "prepend", store.CAS: "cas"}
+
+// logWrite tells of a storage command.
+func (w *worker) logWrite(r *protocol.Request, op store.WriteOp, st store.Status) {
+	if !w.srv.watch.wants(protocol.WatchMutations) {
+		return
+	}
+	l := protocol.LogItem{LogHead: w.srv.watch.head("item_store"), Key: r.Key, Status: "stored", Command: commandWords[op],
+		TTL: w.left(deadline(r.Exptime, w.now, w.wall)), Held: true, Conn: w.conn, Size: len(r.Value)}
+	switch st {
+	case store.Stored:
+		if op == store.Append || op == store.Prepend {
+			l.Size = w.writing.Size
+		}
+	case store.NotStored:
+		l.Status = "not_stored"
+	case store.Exists:
+		l.Status = "exists"
+	case store.NotFound:
+		l.Status = "not_found"
+	case store.TooLarge:
+		l.Status = "too_large"
+	case store.NoMemory:
+		l.Status = "no_memory"
+	}
+	w.logItem(protocol.WatchMutations, protocol.AppendLogStore, &l)
+}
+
+// logDelete tells of an item that was deleted. How large it was is not known any more.
+func (w *worker) logDelete(key []byte, command string) {
+	if !w.srv.watch.wants(protocol.WatchDeletions) {
+		return
+	}
+	w.logItem(protocol.WatchDeletions, protocol.AppendLogDelete,
+		&protocol.LogItem{LogHead: w.srv.watch.head("deleted"), Key: key, Command: command, Held: true})
+}
+
+// logConn tells of a connection that begins, or ends for a reason.
+func (s *Server) logConn(kind, reason string, c *connInfo) {
+	ws := &s.watch
+	if !ws.wants(protocol.WatchConnEvents) {
+		return
+	}
+	transport, addr, _ := strings.Cut(c.remote, ":")
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		host, port = "unix", "0"
+	}
+	head := ws.head(kind)
+	line := protocol.AppendLogConn(nil, &head, host, port, transport, reason, c.id)
+	ws.mu.Lock()
+	ws.show(protocol.WatchConnEvents, line)
+	ws.mu.Unlock()
+}
+
+// close ends what a session has elsewhere, when its connection ends.
+func (ss *session) close(s *Server) {
+	if ss.watching != nil {
+		s.watch.remove(ss.watching)
+	}
+}
+
+// watchCommand begins to watch. The connection is a watcher's from then on.
+func (ss *session) watchCommand(w *worker, r *protocol.Request, out []byte) []byte {
+	if w.srv.o.NoWatch {
+		return protocol.AppendReply(out, protocol.WatchNotAllowed)
+	}
+	if ss.watching = w.srv.watch.add(r.Streams); ss.watching == nil {
+		return protocol.AppendReply(out, protocol.WatcherTooMany)
+	}
+	return protocol.AppendReply(out, protocol.OK)
+}
