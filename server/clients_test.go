@@ -12,8 +12,37 @@ import (
 	"swordfish/internal/testenv"
 )
 
-// TestPHP runs PHP's clients, sessions among them, against our server and the real one. What they say is kept in
-// testdata/*.out, which -update rewrites from the real one.
+// compareClients runs a script that prints what a client library says of a server. What it says of the real one is kept in
+// testdata/*.out, which -update rewrites, and ours has to make it say the same.
+func compareClients(t *testing.T, name, program string, args func(host, port string) []string) {
+	t.Run(name, func(t *testing.T) {
+		golden := filepath.Join("testdata", name+".out")
+		onBoth(t, func(t *testing.T, addr string) {
+			host, port, err := net.SplitHostPort(addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := exec.Command(program, args(host, port)...).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, got)
+			}
+			if *update && filepath.Base(t.Name()) == "memcached" {
+				if err := os.WriteFile(golden, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(got) != string(want) {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
+	})
+}
+
+// TestPHP runs PHP's clients, sessions among them.
 func TestPHP(t *testing.T) {
 	php := testenv.PHP(t)
 	for _, script := range []struct {
@@ -26,33 +55,24 @@ func TestPHP(t *testing.T) {
 		{"session-memcached-text", []string{"session.php", "memcached", "text"}},
 		{"session-memcache", []string{"session.php", "memcache", "text"}},
 	} {
-		t.Run(script.name, func(t *testing.T) {
-			golden := filepath.Join("testdata", script.name+".out")
-			onBoth(t, func(t *testing.T, addr string) {
-				host, port, err := net.SplitHostPort(addr)
-				if err != nil {
-					t.Fatal(err)
-				}
-				args := append([]string{"-d", "display_errors=stderr", filepath.Join("testdata", script.args[0]), host, port}, script.args[1:]...)
-				got, err := exec.Command(php, args...).CombinedOutput()
-				if err != nil {
-					t.Fatalf("%v\n%s", err, got)
-				}
-				if *update && filepath.Base(t.Name()) == "memcached" {
-					if err := os.WriteFile(golden, got, 0o644); err != nil {
-						t.Fatal(err)
-					}
-				}
-				want, err := os.ReadFile(golden)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if string(got) != string(want) {
-					t.Errorf("got\n%s\nwant\n%s", got, want)
-				}
-			})
+		compareClients(t, script.name, php, func(host, port string) []string {
+			return append([]string{"-d", "display_errors=stderr", filepath.Join("testdata", script.args[0]), host, port}, script.args[1:]...)
 		})
 	}
+}
+
+// TestPython runs pylibmc, in binary and text, and pymemcache.
+func TestPython(t *testing.T) {
+	python := ""
+	for _, path := range []string{"/usr/bin/python3", "python3"} { // apt's modules are not in every python3 that PATH finds
+		if python == "" && exec.Command(path, "-c", "import pylibmc, pymemcache").Run() == nil {
+			python = path
+		}
+	}
+	if python == "" {
+		testenv.Missing(t, "python3 with pylibmc and pymemcache", "apt-get install python3-pylibmc python3-pymemcache")
+	}
+	compareClients(t, "python", python, func(host, port string) []string { return []string{filepath.Join("testdata", "clients.py"), host, port} })
 }
 
 // TestMemcapable runs libmemcached's own test of servers. What the real server passes, ours has to pass.
