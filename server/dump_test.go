@@ -49,25 +49,24 @@ func TestDumpsLikeMemcached(t *testing.T) {
 	}
 }
 
+// memcached answers the same, but stops its crawler some time after it has said OK.
 func TestCrawlerOnAndOff(t *testing.T) {
-	onBoth(t, func(t *testing.T, addr string) {
-		c := talk(t, addr)
-		for _, step := range []struct{ ask, want string }{
-			{"lru_crawler enable\r\n", "ERROR failed to start lru crawler thread\r\n"},
-			{"lru_crawler crawl 0\r\n", "BADCLASS invalid class id\r\n"},
-			{"lru_crawler disable\r\n", "OK\r\n"},
-			{"lru_crawler crawl 1\r\n", "CLIENT_ERROR lru crawler disabled\r\n"},
-			{"lru_crawler metadump all\r\n", "CLIENT_ERROR lru crawler disabled\r\n"},
-			{"lru_crawler mgdump all\r\n", "CLIENT_ERROR lru crawler disabled\r\n"},
-			{"lru_crawler disable\r\n", "OK\r\n"},
-			{"lru_crawler enable\r\n", "OK\r\n"},
-			{"lru_crawler crawl 1\r\n", "OK\r\n"},
-		} {
-			if got := c.ask(step.ask, ""); got != step.want {
-				t.Fatalf("%q: got %q, want %q", step.ask, got, step.want)
-			}
+	c := newClient(t, newServer(t, Options{}))
+	for _, step := range []struct{ ask, want string }{
+		{"lru_crawler enable\r\n", "ERROR failed to start lru crawler thread\r\n"},
+		{"lru_crawler crawl 0\r\n", "BADCLASS invalid class id\r\n"},
+		{"lru_crawler disable\r\n", "OK\r\n"},
+		{"lru_crawler crawl 1\r\n", "CLIENT_ERROR lru crawler disabled\r\n"},
+		{"lru_crawler metadump all\r\n", "CLIENT_ERROR lru crawler disabled\r\n"},
+		{"lru_crawler mgdump all\r\n", "CLIENT_ERROR lru crawler disabled\r\n"},
+		{"lru_crawler disable\r\n", "OK\r\n"},
+		{"lru_crawler enable\r\n", "OK\r\n"},
+		{"lru_crawler crawl 1\r\n", "OK\r\n"},
+	} {
+		if got := c.ask(step.ask); got != step.want {
+			t.Fatalf("%q: got %q, want %q", step.ask, got, step.want)
 		}
-	})
+	}
 }
 
 func TestDumpsNotAllowed(t *testing.T) {

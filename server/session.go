@@ -48,20 +48,11 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 		if len(out) >= highWater {
 			return n, out, full
 		}
-		if ss.watching != nil {
-			if w.srv.watch.stopped() {
-				return n, out, ended
+		if ss.dump != nil || ss.watching != nil {
+			var did progress
+			if out, did = ss.goOn(w, out); did != starved {
+				return n, out, did
 			}
-			ss.errand = ss.watching.next
-			return n, out, parked
-		}
-		if ss.dump != nil {
-			var over bool
-			if out, over = ss.dump.run(w, out); !over {
-				return n, out, full
-			}
-			ss.dump = nil
-			continue
 		}
 		if ss.parser.Idle() {
 			w.aheadLines(in[n:])
@@ -104,27 +95,51 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 				return n, out, ended
 			}
 		default:
-			before := len(out)
-			switch {
-			case r.Verb == protocol.Watch:
-				out = ss.watchCommand(w, r, out)
-			case r.Verb == protocol.Crawler:
-				out = ss.crawl(w, r, out)
-			case r.Verb == protocol.Stats && isCachedump(r):
-				out = ss.cachedump(w, r, out)
-			case r.Verb == protocol.Admin:
-				if ss.errand = w.srv.errand(r); ss.errand != nil {
-					return n, out, parked
-				}
-				fallthrough
-			default:
-				out = w.command(r, out)
-			}
-			if r.NoReply {
-				out = out[:before]
+			if out = ss.command(w, r, out); ss.errand != nil {
+				return n, out, parked
 			}
 		}
 	}
+}
+
+// goOn goes on with what an earlier command began; starved: it is over.
+func (ss *session) goOn(w *worker, out []byte) ([]byte, progress) {
+	if ss.watching != nil {
+		if w.srv.watch.stopped() {
+			return out, ended
+		}
+		ss.errand = ss.watching.next
+		return out, parked
+	}
+	out, over := ss.dump.run(w, out)
+	if !over {
+		return out, full
+	}
+	ss.dump = nil
+	return out, starved
+}
+
+// command runs what is neither a get nor ends the connection. Where it leaves an errand that is not done yet.
+func (ss *session) command(w *worker, r *protocol.Request, out []byte) []byte {
+	before := len(out)
+	ss.errand = nil
+	switch {
+	case r.Verb == protocol.Watch:
+		out = ss.watchCommand(w, r, out)
+	case r.Verb == protocol.Crawler:
+		out = ss.crawl(w, r, out)
+	case r.Verb == protocol.Stats && isCachedump(r):
+		out = ss.cachedump(w, r, out)
+	default:
+		if ss.errand = w.srv.errand(r); ss.errand != nil {
+			return out
+		}
+		out = w.command(r, out)
+	}
+	if r.NoReply {
+		out = out[:before]
+	}
+	return out
 }
 
 // input holds the bytes of a connection that wait for the rest of their command.
