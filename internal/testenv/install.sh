@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs through apt what the tests need and this machine lacks, as root or by sudo, and says what. Without arguments: a C
-# compiler for the race detector, PostgreSQL's server, PgBouncer, and PHP with both memcached extensions. With arguments: those packages.
+# compiler for the race detector, PostgreSQL's server, PgBouncer, PHP and Python with their memcached clients, and libmemcached's tools. With arguments: those packages.
 # Services that come with a package are not started. Where apt or root is not to be had it says what is missing and goes
 # on: tests then skip, or with SWORDFISH_CI=1 fail.
 set -euo pipefail
@@ -18,6 +18,9 @@ else
 	has initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need+=(postgresql)
 	modules=$(php -m 2>/dev/null || true)
 	has php || need+=(php-cli)
+	[ -x /usr/bin/memccapable ] || [ -x /usr/bin/memcapable ] || need+=(libmemcached-tools)
+	/usr/bin/python3 -c 'import pymemcache' 2>/dev/null || need+=(python3-pymemcache)
+	/usr/bin/python3 -c 'import pylibmc' 2>/dev/null || need+=(python3-pylibmc)
 	has pgbouncer || [ -x /usr/sbin/pgbouncer ] || need+=(pgbouncer)
 	grep -qx memcached <<<"$modules" || need+=(php-memcached)
 	grep -qx memcache <<<"$modules" || need+=(php-memcache)
