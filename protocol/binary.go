@@ -303,3 +303,17 @@ func AppendBinaryStat(dst []byte, r *Request, name, value string) []byte {
 	dst = append(dst, name...)
 	return append(dst, value...)
 }
+
+// PeekGet returns the key and the length of the request that in begins with where it is a whole and sound binary get of
+// whatever kind, so that its key may be looked at before its turn. Else n is 0.
+func PeekGet(in []byte) (key []byte, n int) {
+	if len(in) < binaryHead || in[0] != binaryRequest || operations[in[1]].verb != Get || in[4] != 0 {
+		return nil, 0
+	}
+	length := int(binary.BigEndian.Uint16(in[2:]))
+	n = binaryHead + length
+	if length == 0 || length > MaxKey || int(binary.BigEndian.Uint32(in[8:])) != length || len(in) < n {
+		return nil, 0
+	}
+	return in[binaryHead:n:n], n
+}

@@ -103,6 +103,27 @@ func (w *worker) aheadLines(in []byte) {
 	w.readAhead()
 }
 
+// aheadPackets is aheadLines for the binary protocol.
+func (w *worker) aheadPackets(in []byte) {
+	a := &w.ahead
+	if a.next < a.n {
+		return
+	}
+	a.forget()
+	key, n := protocol.PeekGet(in)
+	if n == 0 {
+		return
+	}
+	if _, second := protocol.PeekGet(in[n:]); second == 0 {
+		return // one key has nobody to share the wait with
+	}
+	for n > 0 && w.add(key) {
+		in = in[n:]
+		key, n = protocol.PeekGet(in)
+	}
+	w.readAhead()
+}
+
 // readAhead has the store read for what was taken up.
 func (w *worker) readAhead() {
 	if a := &w.ahead; a.n > 0 {

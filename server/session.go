@@ -55,7 +55,11 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 			}
 		}
 		if ss.parser.Idle() {
-			w.aheadLines(in[n:])
+			if ss.parser.Request.Form == protocol.Binary {
+				w.aheadPackets(in[n:])
+			} else {
+				w.aheadLines(in[n:])
+			}
 		}
 		m, st := ss.parser.Parse(in[n:])
 		n += m
