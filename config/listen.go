@@ -36,9 +36,6 @@ func (l *loader) finishListen() {
 			l.fail(l.listenAt, "-l: %s", fault)
 			continue
 		}
-		if a.Proto != "" {
-			l.note("proto[%s] in -l has no effect: all addresses speak what -B says", a.Proto)
-		}
 		l.c.Listen = append(l.c.Listen, a)
 	}
 }

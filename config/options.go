@@ -39,7 +39,7 @@ var optionTable = []*option{
 	{short: 'I', long: "max-item-size", arg: "SIZE", help: "largest item, with k or m (default 1m, or half of -m)", set: setMaxItem},
 	{short: 'M', long: "disable-evictions", help: "refuse writes when memory is full, evict nothing", set: flag(func(o *Options) *bool { return &o.NoEvict })},
 	{short: 'C', long: "disable-cas", help: "keep no CAS", set: flag(func(o *Options) *bool { return &o.NoCAS })},
-	{short: 'b', long: "listen-backlog", arg: "NUM", help: "accepted as in memcached", note: "the system's limit for waiting connections holds", set: intOption(func(o *Options) *int { return &o.Backlog }, 1, 1<<30, "")},
+	{short: 'b', long: "listen-backlog", arg: "NUM", help: "connections that may wait to be accepted (default 1024)", set: intOption(func(o *Options) *int { return &o.Backlog }, 1, 1<<30, "")},
 	{short: 'R', long: "max-reqs-per-event", arg: "NUM", help: "accepted as in memcached", note: "a worker's turn is bounded by bytes", set: intOption(func(o *Options) *int { return &o.ReqsPerEvent }, 1, 1<<30, "Number of requests per event must be greater than 0")},
 	{short: 'v', long: "verbose", mayHaveValue: true, help: "say more; -vv and -vvv still more", set: setVerbose},
 	{short: 'P', long: "pidfile", arg: "FILE", help: "write the process id to FILE", set: stringOption(func(o *Options) *string { return &o.PIDFile })},

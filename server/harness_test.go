@@ -41,7 +41,7 @@ func newServer(t testing.TB, o Options) *Server {
 	seed := testSeed
 	o.Seed = &seed
 	if o.Listen == nil {
-		o.Listen = []string{"127.0.0.1:0"}
+		o.Listen = []Listener{{Address: "127.0.0.1:0"}}
 	}
 	if o.Workers == 0 {
 		o.Workers = 2
@@ -87,7 +87,7 @@ type client struct {
 }
 
 func newClient(t testing.TB, s *Server) *client {
-	return &client{t: t, w: s.workers[0], session: newSession(s.workers[0])}
+	return &client{t: t, w: s.workers[0], session: newSession(s.workers[0], &Listener{})}
 }
 
 // send gives data to the session as one read.

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,8 +16,9 @@ import (
 // epollLoop serves with one OS thread for each worker, each with its own level-triggered epoll set, and one that accepts.
 type epollLoop struct {
 	s         *Server
-	listeners []net.Listener
-	fds       []int // of the listeners, duplicated
+	workers   []*worker
+	sockets   []*socket
+	fds       []int // of the sockets, duplicated
 	wake      int   // eventfd: the accept thread has something to look at
 	pollers   []*poller
 	wg        sync.WaitGroup // pollers
@@ -32,8 +33,8 @@ const (
 	closing             // all connections are closed at once
 )
 
-func startLoop(s *Server, listeners []net.Listener) (loop, error) {
-	l := &epollLoop{s: s, listeners: listeners, wake: -1}
+func startLoop(s *Server, g *group) (loop, error) {
+	l := &epollLoop{s: s, workers: g.workers, sockets: g.sockets, wake: -1}
 	err := l.open()
 	if err != nil {
 		l.closeFiles()
@@ -50,14 +51,14 @@ func (l *epollLoop) open() (err error) {
 	if l.wake, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
 		return fmt.Errorf("eventfd: %w", err)
 	}
-	for _, listener := range l.listeners {
-		fd, err := duplicate(listener)
+	for _, at := range l.sockets {
+		fd, err := duplicate(at)
 		if err != nil {
 			return err
 		}
 		l.fds = append(l.fds, fd)
 	}
-	for _, w := range l.s.workers {
+	for _, w := range l.workers {
 		p := &poller{w: w, s: l.s, ep: -1, wake: -1, in: make([]byte, readBuffer), out: make([]byte, 0, highWater)}
 		l.pollers = append(l.pollers, p)
 		if p.ep, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
@@ -74,9 +75,9 @@ func (l *epollLoop) open() (err error) {
 	return nil
 }
 
-// duplicate returns a listener's socket as a descriptor of our own, non-blocking as package net made it.
-func duplicate(l net.Listener) (fd int, err error) {
-	raw, err := l.(*net.TCPListener).SyscallConn()
+// duplicate returns a listening socket as a descriptor of our own, non-blocking as package net made it.
+func duplicate(at *socket) (fd int, err error) {
+	raw, err := at.Listener.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return -1, err
 	}
@@ -129,7 +130,7 @@ func (l *epollLoop) accept() {
 			fd, from, err := unix.Accept4(l.fds[i], unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 			switch {
 			case err == nil:
-				l.deal(fd, from, l.listeners[i], l.pollers[next%len(l.pollers)])
+				l.deal(fd, from, l.sockets[i], l.pollers[next%len(l.pollers)])
 				next++
 			case err == unix.EAGAIN || err == unix.EINTR || err == unix.ECONNABORTED:
 			default: // most likely no descriptor is left: wait for one, unless told to stop
@@ -141,7 +142,7 @@ func (l *epollLoop) accept() {
 }
 
 // deal hands a connection to p, or refuses it.
-func (l *epollLoop) deal(fd int, from unix.Sockaddr, at net.Listener, p *poller) {
+func (l *epollLoop) deal(fd int, from unix.Sockaddr, at *socket, p *poller) {
 	if !l.s.admit() {
 		_, _ = unix.Write(fd, tooMany)
 		_ = unix.Close(fd)
@@ -149,7 +150,7 @@ func (l *epollLoop) deal(fd int, from unix.Sockaddr, at net.Listener, p *poller)
 	}
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
-	c := &conn{fd: fd, session: newSession(p.w), info: l.s.conns.add("tcp:"+addrText(from), "tcp:"+at.Addr().String())}
+	c := &conn{fd: fd, session: newSession(p.w, at.of), info: l.s.conns.add("tcp:"+addrText(from), at.name)}
 	c.session.id = c.info.id
 	l.s.logConn("conn_new", "", c.info)
 	if l.s.chatty() {
@@ -174,9 +175,7 @@ func addrText(sa unix.Sockaddr) string {
 func (l *epollLoop) shutdown(ctx context.Context) error {
 	signal(l.wake)
 	l.accepting.Wait()
-	for _, listener := range l.listeners {
-		listener.Close()
-	}
+	closeAll(l.sockets)
 	l.tell(finishing)
 	done := make(chan struct{})
 	go func() {

@@ -14,11 +14,12 @@ import (
 // netLoop serves with a goroutine for each connection. Workers stay what they are, so that rings, counters and clocks are
 // the same as with epoll: a connection borrows its worker for as long as it runs commands.
 type netLoop struct {
-	s         *Server
-	listeners []net.Listener
-	stopping  chan struct{}
-	wg        sync.WaitGroup // accepts and connections
-	next      atomic.Uint64  // deals connections to workers
+	s        *Server
+	workers  []*worker
+	sockets  []*socket
+	stopping chan struct{}
+	wg       sync.WaitGroup // accepts and connections
+	next     atomic.Uint64  // deals connections to workers
 
 	borrow []sync.Mutex // one for each worker
 
@@ -26,20 +27,20 @@ type netLoop struct {
 	conns map[net.Conn]struct{}
 }
 
-func startNet(s *Server, listeners []net.Listener) loop {
+func startNet(s *Server, g *group) loop {
 	l := &netLoop{
-		s: s, listeners: listeners, stopping: make(chan struct{}),
-		borrow: make([]sync.Mutex, len(s.workers)), conns: make(map[net.Conn]struct{}),
+		s: s, workers: g.workers, sockets: g.sockets, stopping: make(chan struct{}),
+		borrow: make([]sync.Mutex, len(g.workers)), conns: make(map[net.Conn]struct{}),
 	}
-	for _, listener := range listeners {
-		l.wg.Go(func() { l.accept(listener) })
+	for _, at := range g.sockets {
+		l.wg.Go(func() { l.accept(at) })
 	}
 	return l
 }
 
-func (l *netLoop) accept(listener net.Listener) {
+func (l *netLoop) accept(at *socket) {
 	for {
-		c, err := listener.Accept()
+		c, err := at.Accept()
 		if err != nil {
 			select {
 			case <-l.stopping:
@@ -61,7 +62,7 @@ func (l *netLoop) accept(listener net.Listener) {
 		l.mu.Lock()
 		l.conns[c] = struct{}{}
 		l.mu.Unlock()
-		l.wg.Go(func() { l.serve(c) })
+		l.wg.Go(func() { l.serve(c, at) })
 	}
 }
 
@@ -78,11 +79,11 @@ func (l *netLoop) stopped() bool {
 	}
 }
 
-func (l *netLoop) serve(c net.Conn) {
-	i := int((l.next.Add(1) - 1) % uint64(len(l.s.workers)))
-	nc := &netConn{Conn: c, l: l, w: l.s.workers[i], borrow: &l.borrow[i]}
-	nc.session = newSession(nc.w)
-	nc.info = l.s.conns.add("tcp:"+c.RemoteAddr().String(), "tcp:"+c.LocalAddr().String())
+func (l *netLoop) serve(c net.Conn, at *socket) {
+	i := int((l.next.Add(1) - 1) % uint64(len(l.workers)))
+	nc := &netConn{Conn: c, l: l, w: l.workers[i], borrow: &l.borrow[i]}
+	nc.session = newSession(nc.w, at.of)
+	nc.info = l.s.conns.add(addrName(c.RemoteAddr()), addrName(c.LocalAddr()))
 	nc.session.id = nc.info.id
 	l.s.logConn("conn_new", "", nc.info)
 	nc.info.last.Store(l.s.o.Store.Now().Second())
@@ -233,9 +234,7 @@ func (c *netConn) send() bool {
 
 func (l *netLoop) shutdown(ctx context.Context) error {
 	close(l.stopping)
-	for _, listener := range l.listeners {
-		listener.Close()
-	}
+	closeAll(l.sockets)
 	l.each(func(c net.Conn) { _ = c.SetReadDeadline(time.Unix(1, 0)) })
 	done := make(chan struct{})
 	go func() {

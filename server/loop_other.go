@@ -2,7 +2,5 @@
 
 package server
 
-import "net"
-
 // startLoop serves with package net where epoll is not there.
-func startLoop(s *Server, listeners []net.Listener) (loop, error) { return startNet(s, listeners), nil }
+func startLoop(s *Server, g *group) (loop, error) { return startNet(s, g), nil }

@@ -248,7 +248,7 @@ func TestShutdownDoesNotWaitForever(t *testing.T) {
 
 func TestPortInUse(t *testing.T) {
 	_, addr := startServer(t, Options{})
-	second := newServer(t, Options{Listen: []string{"127.0.0.1:0", addr}})
+	second := newServer(t, Options{Listen: []Listener{{Address: "127.0.0.1:0"}, {Address: addr}}})
 	if err := second.Start(); !AddrInUse(err) || !strings.Contains(err.Error(), addr) {
 		t.Errorf("got %v", err)
 	}
@@ -259,7 +259,7 @@ func TestPortInUse(t *testing.T) {
 
 func TestSeveralAddresses(t *testing.T) {
 	twins(t, func(t *testing.T, o Options) {
-		o.Listen = []string{"127.0.0.1:0", "127.0.0.1:0"}
+		o.Listen = []Listener{{Address: "127.0.0.1:0"}, {Address: "127.0.0.1:0"}}
 		s, _ := startServer(t, o)
 		talk(t, s.Addrs()[0].String()).ask("set a 0 0 1\r\nx\r\n", "STORED")
 		if got := talk(t, s.Addrs()[1].String()).ask("get a\r\n", "END"); !strings.Contains(got, "VALUE a") {
@@ -269,7 +269,7 @@ func TestSeveralAddresses(t *testing.T) {
 }
 
 func TestAddressOfOneFamily(t *testing.T) {
-	s, _ := startServer(t, Options{Listen: []string{"0.0.0.0:0"}})
+	s, _ := startServer(t, Options{Listen: []Listener{{Address: "0.0.0.0:0"}}})
 	if got := s.Addrs()[0].String(); !strings.HasPrefix(got, "0.0.0.0:") {
 		t.Errorf("listens on %s", got)
 	}

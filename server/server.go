@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -34,12 +33,10 @@ type Options struct {
 	Routes *normalizer.Table // nil: every key is plain
 	Filler *filler.Filler    // nil: leases end at once, nothing is ever loaded
 
-	Listen   []string // host:port, port 0 for a free one; default 127.0.0.1:11211
-	Workers  int      // -t; default 4
-	MaxConns int      // -c; default 1024
-	Net      bool     // use package net also where epoll is there
-
-	Only protocol.Only // -B: what connections may speak; default both, text and binary
+	Listen   []Listener // default 127.0.0.1:11211
+	Workers  int        // -t; of each kind of loop that Listen calls for; default 4
+	MaxConns int        // -c; default 1024
+	Net      bool       // use package net also where epoll is there
 
 	IdleTimeout time.Duration // connections that send nothing for longer are closed; whole seconds; 0: never
 	SlowTimeout time.Duration // a connection that takes none of its output for longer is closed; default 60 s
@@ -70,6 +67,8 @@ const (
 	DefaultListen      = "127.0.0.1:11211"
 	DefaultWorkers     = 4
 	DefaultMaxConns    = 1024
+	DefaultBacklog     = 1024
+	DefaultAccess      = 0o700
 	DefaultSlowTimeout = 60 * time.Second
 	DefaultVersion     = "1.6.45"
 )
@@ -87,14 +86,22 @@ type Server struct {
 	started    time.Time   // by the wall clock
 	birth      time.Time
 
-	workers []*worker
+	workers []*worker // of all groups
+	groups  []*group
 	conns   registry
 	base    baseline
 
-	mu        sync.Mutex // guards the next three
-	listeners []net.Listener
-	loop      loop
-	state     state
+	mu      sync.Mutex // guards the next two and what groups are started with
+	sockets []*socket
+	state   state
+}
+
+// group is the listeners of one kind with the workers and the loop that serve them.
+type group struct {
+	viaNet  bool
+	workers []*worker
+	sockets []*socket
+	loop    loop
 }
 
 type state uint8
@@ -121,7 +128,7 @@ func New(o Options) *Server {
 		panic("server: Options lack Store or Seed")
 	}
 	if len(o.Listen) == 0 {
-		o.Listen = []string{DefaultListen}
+		o.Listen = []Listener{{Address: DefaultListen}}
 	}
 	if o.Workers <= 0 {
 		o.Workers = DefaultWorkers
@@ -148,68 +155,90 @@ func New(o Options) *Server {
 	s.watch.stop = make(chan struct{})
 	s.verbosity.Store(int32(o.Verbosity))
 	s.routes.Store(o.Routes)
-	for i := range o.Workers {
-		s.workers = append(s.workers, newWorker(s, i))
+	for i := range o.Listen {
+		s.group(o.viaNet(&o.Listen[i]))
 	}
 	return s
 }
 
+// group returns the group of a kind, made with its workers where it is the first of its kind.
+func (s *Server) group(viaNet bool) *group {
+	for _, g := range s.groups {
+		if g.viaNet == viaNet {
+			return g
+		}
+	}
+	g := &group{viaNet: viaNet}
+	for range s.o.Workers {
+		g.workers = append(g.workers, newWorker(s, len(s.workers)+len(g.workers)))
+	}
+	s.groups = append(s.groups, g)
+	s.workers = append(s.workers, g.workers...)
+	return g
+}
+
 // Start binds all addresses and serves in the background. An address in use is reported as an error that wraps
-// syscall.EADDRINUSE; then nothing was started.
+// syscall.EADDRINUSE. After an error nothing was started.
 func (s *Server) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != created {
 		return ErrStopped
 	}
-	for _, addr := range s.o.Listen {
-		l, err := net.Listen(network(addr), addr)
-		if err != nil {
-			s.closeListeners()
-			return fmt.Errorf("server: listen on %s: %w", addr, err)
-		}
-		s.listeners = append(s.listeners, l)
-	}
-	s.conns.next = uint64(len(s.listeners)) // theirs are the first numbers of stats conns
-	var err error
-	if s.o.Net {
-		s.loop = startNet(s, s.listeners)
-	} else if s.loop, err = startLoop(s, s.listeners); err != nil {
-		s.closeListeners()
-		return fmt.Errorf("server: start workers: %w", err)
+	if err := s.start(); err != nil {
+		closeAll(s.sockets)
+		s.sockets = nil
+		return err
 	}
 	s.state = running
 	return nil
 }
 
-// network keeps an address of one family to that family: 0.0.0.0 is no IPv6 address.
-func network(addr string) string {
-	a, err := netip.ParseAddrPort(addr)
-	switch {
-	case err != nil:
-		return "tcp"
-	case a.Addr().Is4():
-		return "tcp4"
+// start binds all sockets, then starts the loops. The caller holds mu, and closes the sockets after an error.
+func (s *Server) start() error {
+	for i := range s.o.Listen {
+		l := &s.o.Listen[i]
+		bound, err := bind(l)
+		if err != nil {
+			return err
+		}
+		s.sockets = append(s.sockets, bound...)
+		g := s.group(s.o.viaNet(l))
+		g.sockets = append(g.sockets, bound...)
 	}
-	return "tcp6"
+	s.conns.next = uint64(len(s.sockets)) // theirs are the first numbers of stats conns
+	for i, g := range s.groups {
+		if err := g.start(s); err != nil {
+			over, cancel := context.WithCancel(context.Background())
+			cancel()
+			for _, started := range s.groups[:i] {
+				_ = started.loop.shutdown(over)
+			}
+			return fmt.Errorf("server: start workers: %w", err)
+		}
+	}
+	return nil
 }
 
-func (s *Server) closeListeners() {
-	for _, l := range s.listeners {
-		l.Close()
+func (g *group) start(s *Server) (err error) {
+	if g.viaNet {
+		g.loop = startNet(s, g)
+		return nil
 	}
-	s.listeners = nil
+	g.loop, err = startLoop(s, g)
+	return err
 }
 
 // AddrInUse tells whether Start failed because another program has the port.
 func AddrInUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
-// Addrs returns the addresses that are listened on, in the order of Options.Listen.
+// Addrs returns the addresses that are listened on, in the order of Options.Listen. A listener whose name has several
+// addresses stands there with each of them.
 func (s *Server) Addrs() []net.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	addrs := make([]net.Addr, len(s.listeners))
-	for i, l := range s.listeners {
+	addrs := make([]net.Addr, len(s.sockets))
+	for i, l := range s.sockets {
 		addrs[i] = l.Addr()
 	}
 	return addrs
@@ -221,17 +250,21 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	before := s.state
 	s.state = stopped
-	loop := s.loop
 	s.mu.Unlock()
 	if before != running {
 		return ErrStopped
 	}
 	close(s.watch.stop)
-	err := loop.shutdown(ctx)
+	errs := make([]error, len(s.groups))
+	var stopping sync.WaitGroup
+	for i, g := range s.groups {
+		stopping.Go(func() { errs[i] = g.loop.shutdown(ctx) })
+	}
+	stopping.Wait()
 	for _, w := range s.workers {
 		w.close()
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // SetRoutes makes t the table for all commands from now on: each worker takes it at its next wake-up.

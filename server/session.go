@@ -24,8 +24,9 @@ type session struct {
 	errand func(out []byte) []byte
 }
 
-func newSession(w *worker) session {
-	return session{parser: protocol.Parser{TooLarge: w.tooLarge, Only: w.srv.o.Only}}
+// newSession makes the session of a connection that l has accepted.
+func newSession(w *worker, l *Listener) session {
+	return session{parser: protocol.Parser{TooLarge: w.tooLarge, Only: l.Only}}
 }
 
 // progress is why run returned.

@@ -82,7 +82,7 @@ type Stats struct {
 func (s *Server) Stats() Stats {
 	st := Stats{
 		Uptime:              time.Since(s.birth),
-		Workers:             int64(len(s.workers)),
+		Workers:             int64(s.o.Workers),
 		MaxConnections:      int64(s.o.MaxConns),
 		Connections:         s.conns.open.Load(),
 		TotalConnections:    uint64(s.conns.total.Load()),

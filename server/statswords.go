@@ -237,14 +237,13 @@ func (s *Server) settingsStats(l *lines) {
 		"maxbytes":         strconv.FormatInt(s.o.Store.Stats().LimitBytes, 10),
 		"maxconns":         strconv.Itoa(s.o.MaxConns),
 		"verbosity":        strconv.Itoa(int(s.verbosity.Load())),
-		"num_threads":      strconv.Itoa(len(s.workers)),
+		"num_threads":      strconv.Itoa(s.o.Workers),
 		"shutdown_command": yes[s.o.OnShutdown != nil],
 		"flush_enabled":    yes[!s.o.NoFlush],
 		"dump_enabled":     yes[!s.o.NoDump],
 		"detail_enabled":   yes[s.detail.on.Load()],
 		"stat_key_prefix":  string(s.detail.delimiter),
 		"lru_crawler":      yes[!s.crawlerOff.Load()],
-		"binding_protocol": map[protocol.Only]string{protocol.Any: "auto-negotiate", protocol.OnlyText: "ascii", protocol.OnlyBinary: "binary"}[s.o.Only],
 		"idle_timeout":     strconv.Itoa(int(s.o.IdleTimeout.Seconds())),
 	}
 	for _, set := range memcachedSettings {
@@ -266,9 +265,12 @@ func (s *Server) settingsStats(l *lines) {
 
 func (s *Server) connStats(l *lines) {
 	now := s.o.Store.Now().Second()
-	for i, addr := range s.Addrs() {
+	s.mu.Lock()
+	sockets := slices.Clone(s.sockets)
+	s.mu.Unlock()
+	for i, at := range sockets {
 		id := strconv.Itoa(i + 1)
-		l.text(id+":addr", "tcp:"+addr.String())
+		l.text(id+":addr", at.name)
 		l.text(id+":state", "conn_listening")
 		l.int(id+":secs_since_last_cmd", int64(time.Since(s.birth).Seconds()))
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,11 +72,8 @@ func newApp(in config.Input, c *config.Config, opened sources, log zerolog.Logge
 		NoDump: c.NoDump, Detail: c.Detail, Delimiter: c.Delimiter, Verbosity: c.Verbosity,
 		Version: protocolVersion, Logger: log, Settings: settings(c), SetLogLevel: setLogLevel,
 		SetVerbose: func(level int) { zerolog.SetGlobalLevel(levelOf(level)) },
-		Only:       map[string]protocol.Only{"ascii": protocol.OnlyText, "binary": protocol.OnlyBinary}[c.Protocol],
 		Operator:   server.Operator{Reload: a.reload, Pattern: a.pattern},
-	}
-	for _, l := range c.Listen {
-		o.Listen = append(o.Listen, l.Address())
+		Listen:     listeners(c),
 	}
 	if c.AllowStop {
 		o.OnShutdown = func(bool) {
@@ -87,6 +85,18 @@ func newApp(in config.Input, c *config.Config, opened sources, log zerolog.Logge
 	}
 	a.server = server.New(o)
 	return a, nil
+}
+
+// listeners are where c says to listen.
+func listeners(c *config.Config) []server.Listener {
+	speak := map[string]protocol.Only{"ascii": protocol.OnlyText, "binary": protocol.OnlyBinary}
+	all := make([]server.Listener, 0, len(c.Listen))
+	for _, l := range c.Listen {
+		all = append(all, server.Listener{
+			Address: l.Address(), Only: speak[cmp.Or(l.Proto, c.Protocol)], Tag: l.Tag, Backlog: c.Backlog,
+		})
+	}
+	return all
 }
 
 // pattern returns the key pattern of a route.

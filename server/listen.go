@@ -1,0 +1,156 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"swordfish/protocol"
+)
+
+// Listener is an address to accept connections on. The zero value of a field but Address means its default.
+type Listener struct {
+	Network string        // tcp or unix; default tcp
+	Address string        // tcp: host:port, no host for every address, port 0 for a free one; unix: the file
+	Only    protocol.Only // what its connections may speak; default both, text and binary
+	Tag     string        // a word for the log
+	TLS     TLSMode       // default none
+	Access  fs.FileMode   // unix: who may connect; default DefaultAccess
+	Backlog int           // how many connections may wait to be accepted; default DefaultBacklog
+
+	net bool // for tests: served over package net
+}
+
+// TLSMode is whether a listener's connections are encrypted, and whether clients have to show certificates. Listeners with
+// TLS are served by the loop over package net, beside the others.
+type TLSMode uint8
+
+const (
+	NoTLS     TLSMode = iota
+	TLS               // certificates of clients as the settings for all listeners say
+	TLSNoPeer         // clients need no certificate
+	TLSPeer           // clients need one
+)
+
+// viaNet tells whether l is served over package net.
+func (o *Options) viaNet(l *Listener) bool { return o.Net || l.net || l.TLS != NoTLS }
+
+// socket is a bound Listener. One Listener has several where its name has several addresses.
+type socket struct {
+	net.Listener
+	of   *Listener
+	name string // for stats conns
+}
+
+// lookupTime bounds the resolution of a listener's name.
+const lookupTime = 10 * time.Second
+
+// bind opens the sockets of l. An address that is in use, or of a family that this machine lacks, is left out while another
+// of the same name can be had, as in memcached.
+func bind(l *Listener) ([]*socket, error) {
+	if l.TLS != NoTLS {
+		return nil, fmt.Errorf("server: listen on %s: TLS is not there yet", l.Address)
+	}
+	addrs, err := resolve(l.Address)
+	if err != nil {
+		return nil, fmt.Errorf("server: listen on %s: %w", l.Address, err)
+	}
+	var all []*socket
+	var left error
+	for _, a := range addrs {
+		s, err := listen(l, network(a), a)
+		switch {
+		case err == nil:
+			all = append(all, s)
+		case errors.Is(err, unix.EADDRINUSE) || errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) && len(addrs) > 1:
+			left = cmp.Or(left, err)
+		default:
+			closeAll(all)
+			return nil, fmt.Errorf("server: listen on %s: %w", a, err)
+		}
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("server: listen on %s: %w", l.Address, left)
+	}
+	return all, nil
+}
+
+// resolve returns the addresses of a host and its port: both families where no host is named.
+func resolve(address string) ([]string, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return []string{address}, nil
+	}
+	if host == "" {
+		return []string{net.JoinHostPort("0.0.0.0", port), net.JoinHostPort("::", port)}, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
+	defer cancel()
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil, err
+	}
+	addrs := make([]string, 0, len(found))
+	for _, a := range found {
+		addrs = append(addrs, net.JoinHostPort(a.Unmap().String(), port))
+	}
+	return addrs, nil
+}
+
+// network keeps an address to its family: 0.0.0.0 is no IPv6 address, and :: no IPv4 one.
+func network(addr string) string {
+	if a, err := netip.ParseAddrPort(addr); err == nil && a.Addr().Is4() {
+		return "tcp4"
+	}
+	return "tcp6"
+}
+
+func listen(l *Listener, network, address string) (*socket, error) {
+	bound, err := net.Listen(network, address)
+	if err != nil {
+		return nil, err
+	}
+	s := &socket{Listener: bound, of: l, name: addrName(bound.Addr())}
+	if err := s.setBacklog(cmp.Or(l.Backlog, DefaultBacklog)); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// setBacklog says anew how many connections may wait. Package net leaves that to the system.
+func (s *socket) setBacklog(n int) error {
+	raw, err := s.Listener.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	controlErr := raw.Control(func(fd uintptr) { err = unix.Listen(int(fd), n) })
+	return errors.Join(controlErr, err)
+}
+
+func closeAll(sockets []*socket) {
+	for _, s := range sockets {
+		s.Close()
+	}
+}
+
+// addrName is an address as stats conns tells it.
+func addrName(a net.Addr) string {
+	text := a.String()
+	if strings.HasPrefix(text, "[") {
+		return "tcp6:" + text
+	}
+	return "tcp:" + text
+}
