@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"swordfish/protocol"
+	"swordfish/store"
 )
 
 // lines collects the lines of a stats answer.
@@ -111,6 +112,8 @@ func (s *Server) sinceReset() Stats {
 	st.Store.EvictedUnfetched -= base.Store.EvictedUnfetched
 	st.Store.ExpiredUnfetched -= base.Store.ExpiredUnfetched
 	st.Store.Reclaimed -= base.Store.Reclaimed
+	st.Store.Reaped -= base.Store.Reaped
+	st.Store.ReapLooks -= base.Store.ReapLooks
 	return st
 }
 
@@ -191,7 +194,9 @@ func (s *Server) generalStats(l *lines) {
 	l.zero("evicted_active")
 	l.uint("evictions", st.Store.Evictions)
 	l.uint("reclaimed", st.Store.Reclaimed)
-	l.zero("crawler_reclaimed", "crawler_items_checked", "lrutail_reflocked", "moves_to_cold", "moves_to_warm",
+	l.uint("crawler_reclaimed", st.Store.Reaped)
+	l.uint("crawler_items_checked", st.Store.ReapLooks)
+	l.zero("lrutail_reflocked", "moves_to_cold", "moves_to_warm",
 		"moves_within_lru", "direct_reclaims", "lru_bumps_dropped")
 }
 
@@ -233,7 +238,10 @@ func (s *Server) settingsStats(l *lines) {
 		given[set.Name] = set.Value
 	}
 	yes := map[bool]string{true: "yes", false: "no"}
+	passes := s.o.Store.Settings()
 	own := map[string]string{
+		"pass_inline":      strconv.Itoa(passes.PassInline),
+		"pass_background":  strconv.Itoa(passes.PassBackground),
 		"maxbytes":         strconv.FormatInt(s.o.Store.Stats().LimitBytes, 10),
 		"maxconns":         strconv.Itoa(s.o.MaxConns),
 		"verbosity":        strconv.Itoa(int(s.verbosity.Load())),
@@ -258,7 +266,7 @@ func (s *Server) settingsStats(l *lines) {
 	}
 	for _, set := range s.o.Settings {
 		if v, ok := given[set.Name]; ok {
-			l.text(set.Name, v)
+			l.text(set.Name, cmp.Or(own[set.Name], v))
 		}
 	}
 }
@@ -298,7 +306,7 @@ func (s *Server) itemStats(l *lines) {
 	value := map[string]int64{
 		"number": st.Items, "number_cold": st.Items, "mem_requested": st.Bytes, "evicted": int64(st.Evictions),
 		"outofmemory": int64(st.NoMemory), "reclaimed": int64(st.Reclaimed), "expired_unfetched": int64(st.ExpiredUnfetched),
-		"evicted_unfetched": int64(st.EvictedUnfetched),
+		"evicted_unfetched": int64(st.EvictedUnfetched), "crawler_reclaimed": int64(st.Reaped), "crawler_items_checked": int64(st.ReapLooks),
 	}
 	for _, name := range []string{
 		"number", "number_hot", "number_warm", "number_cold", "age_hot", "age_warm", "age", "mem_requested", "evicted",
@@ -352,6 +360,13 @@ func (s *Server) fishStats(l *lines) {
 	l.uint("no_memory", st.Store.NoMemory)
 	l.uint("passes", st.Store.Passes)
 	l.uint("pass_records", st.Store.PassRecords)
+	for kind, h := range st.Store.Holds { // lock holds of passes that touched an item
+		name := "hold_" + store.HoldKind(kind).String()
+		l.uint(name+"_count", h.Count)
+		l.int(name+"_us_p50", h.P50.Microseconds())
+		l.int(name+"_us_p99", h.P99.Microseconds())
+		l.int(name+"_us_max", h.Max.Microseconds())
+	}
 	set := s.o.Store.Settings()
 	l.int("shards", int64(set.Shards))
 	l.int("segment", int64(set.Segment))

@@ -33,6 +33,8 @@ type Options struct {
 	KeyHash        func(key []byte) uint64              // keyed hash; must be the one callers pass in
 	Digest         func(payload []byte) (hi, lo uint64) // seeded payload digest
 	Clock          func() Time                          // for tests; default the process's monotonic clock since Open
+
+	manual bool // for tests: what is over is taken out only by reap
 }
 
 // Route is what the store has to know of a route: identity and freshness. Durations are whole seconds.
@@ -263,7 +265,9 @@ type Stats struct {
 	Evictions, EvictedUnfetched      uint64
 	Reclaimed, ExpiredUnfetched      uint64
 	NoMemory                         uint64
+	Reaped, ReapLooks                uint64 // expired items taken out in the background, and records looked at for that
 	Passes, PassRecords              uint64
+	Holds                            [HoldKinds]Holds // lock holds of passes
 }
 
 // RouteStats is a snapshot of one route.

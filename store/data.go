@@ -33,6 +33,7 @@ type dataState struct {
 
 	count, bytes, live, refs int64 // data, their payload bytes, bytes of live records in segments, references
 	pages                    int64 // pages in runs
+	segments                 int64 // in the list
 }
 
 // A handle word: references 24 bits | location 39 bits | in pages 1 bit. The location counts 4-byte units from the arena's
@@ -210,6 +211,7 @@ func (ds *dataShard) room(n int, why purpose) (off uint64, inPages, ok bool) {
 			ds.st.head = seg
 		}
 		ds.st.tail = seg
+		ds.st.segments++
 		if old != noSegment && ds.s.p.meta[old].live == 0 {
 			ds.release(old) // it emptied while it was written
 		}
@@ -273,6 +275,7 @@ func (ds *dataShard) release(seg uint32) {
 	if ds.st.moveSeg == seg {
 		ds.st.moveSeg = noSegment
 	}
+	ds.st.segments--
 	ds.s.p.release(seg)
 }
 

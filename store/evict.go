@@ -28,7 +28,7 @@ func (r *room) make(s *Store, need int64) bool {
 		r.end = now.Add(roomTime + time.Duration(need)*roomTimePerMB/(1<<20))
 	}
 	for s.p.avail.Load() < want {
-		if now.After(r.end) || !s.pass(s.opt.PassInline) {
+		if now.After(r.end) || !s.pass(s.passInline()) {
 			return s.p.avail.Load() >= need+s.z.moves && need > 0
 		}
 		now = time.Now()
@@ -57,7 +57,7 @@ func (s *Store) keepReserve() {
 			return
 		case <-s.wake:
 		}
-		for s.p.avail.Load() < s.reserve.Load() && s.pass(s.opt.PassBackground) {
+		for s.p.avail.Load() < s.reserve.Load() && s.pass(s.passBackground()) {
 			select {
 			case <-s.quit:
 				return
@@ -75,9 +75,7 @@ const deadShare = 8
 func (s *Store) pass(n int) bool {
 	s.passes.Add(1)
 	ds := &s.data[s.compact.Add(1)%uint32(len(s.data))]
-	ds.mu.Lock()
-	moved := ds.compact(n)
-	ds.mu.Unlock()
+	moved := s.compactData(ds, n, true)
 	if moved == 0 {
 		moved = s.evictAny(n)
 	}
@@ -91,15 +89,24 @@ func (s *Store) pass(n int) bool {
 // compactAny looks for work in every data shard.
 func (s *Store) compactAny(n int) int {
 	for i := range s.data {
-		ds := &s.data[i]
-		ds.mu.Lock()
-		moved := ds.compact(n)
-		ds.mu.Unlock()
-		if moved > 0 {
+		if moved := s.compactData(&s.data[i], n, true); moved > 0 {
 			return moved
 		}
 	}
 	return 0
+}
+
+// compactData compacts a data shard; without need only if a quarter of its segments is dead.
+func (s *Store) compactData(ds *dataShard, n int, need bool) (moved int) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if used := int64(s.z.segment) * ds.st.segments; !need && (ds.st.segments <= 4 || (used-ds.st.live)*4 <= used) {
+		return 0
+	}
+	began := time.Now()
+	moved = ds.compact(n)
+	s.holds.note(HoldCompact, moved, began)
+	return moved
 }
 
 // evictAny works on one shard until a segment is free and then goes on to the next, so that whole segments come back soon and
@@ -138,7 +145,7 @@ func (s *Store) tidy(sh *shard, n int) (walked int, done bool) {
 			return 0, false
 		}
 	}
-	seg := sh.moving
+	seg, began := sh.moving, time.Now()
 	for m := &s.p.meta[seg]; walked < n && sh.moving == seg; walked++ {
 		if sh.moved >= m.used {
 			sh.moving = noSegment
@@ -161,6 +168,7 @@ func (s *Store) tidy(sh *shard, n int) (walked int, done bool) {
 		sh.link(h, k.slot, k.loc, &k.rec, &d, nil)
 	}
 	done = sh.moving != seg
+	s.holds.note(HoldCompact, walked, began)
 	sh.mu.Unlock()
 	s.giveBack(&f)
 	return walked, done
@@ -205,6 +213,7 @@ func (s *Store) evict(sh *shard, n int) (walked int, done bool) {
 		return 0, true
 	}
 	m := &s.p.meta[seg]
+	began := time.Now()
 	for walked < n && l.head == seg && l.walked < m.used {
 		h, k := sh.step(seg, &l.walked)
 		walked++
@@ -229,6 +238,7 @@ func (s *Store) evict(sh *shard, n int) (walked int, done bool) {
 		sh.release(seg)
 		done = true
 	}
+	s.holds.note(HoldEvict, walked, began)
 	sh.mu.Unlock()
 	s.giveBack(&f)
 	return walked, done

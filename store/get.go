@@ -195,18 +195,21 @@ func (sh *shard) rewrite(h uint64, k *held, ch change) bool {
 		}
 	}
 	if ch.touch {
-		sh.setDeadline(r, ch.deadline)
+		sh.setDeadline(r, k.loc, ch.deadline)
 	}
 	return ok
 }
 
 // setDeadline sets the exptime of a record, which has the field unless the deadline is NoDeadline.
-func (sh *shard) setDeadline(r *record, deadline uint32) {
+func (sh *shard) setDeadline(r *record, loc, deadline uint32) {
 	if r.route != 0 && r.state&stateKind == stateFilled {
 		r.setState(r.state | stateTouched)
 	}
 	if r.offExpiry != 0 {
 		r.setExpiry(expiryOf(deadline))
+		if r.expiry != 0 {
+			sh.expect(sh.segment(loc), r.expiry)
+		}
 	}
 }
 

@@ -110,6 +110,9 @@ func TestHistoriesNeverGoBack(t *testing.T) {
 			default:
 				x.c.advance(time.Duration(rng.IntN(4000)) * time.Millisecond)
 			}
+			if rng.IntN(8) == 0 {
+				x.reapAll()
+			}
 			log = append(log, fmt.Sprintf("%d: op %d key %d at %d", step, op, k, x.c.now))
 		}
 		verify(t, x.Store)

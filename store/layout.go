@@ -50,7 +50,9 @@ type segMeta struct {
 	prev  uint32 // the owner's list
 	log   uint32 // key logs: which one
 	clock uint32 // key logs: the shard's insertion clock when it was opened
-	_     uint32
+	first uint32 // key logs: the earliest end of a record here, as far as known
+	due   uint32 // key logs: second of the next look for what is over
+	owner uint32 // key logs: one more than the shard's number
 }
 
 const noSegment = ^uint32(0)

@@ -207,6 +207,15 @@ func (p *pool) cool(need int64) {
 	}
 }
 
+// trim gives free segments beyond keep bytes back to the system, a part of them each time, as they may be wanted again soon.
+func (p *pool) trim(keep int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if extra := int64(p.nHot)*int64(p.z.segment) - keep; extra > 0 {
+		p.cool(p.limit.Load() - p.z.fixed - p.resident + max(extra/8, min(extra, 1<<20)))
+	}
+}
+
 // takePages takes a run of n pages and returns its offset in the arena. Free segments make place in memory for it.
 func (p *pool) takePages(n int) (uint64, bool) {
 	need := int64(n) * pageSize

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestStressConcurrent lets writers, readers, fillers, flushes and passes meet in a small store. Every value says which key
+// TestStressConcurrent lets writers, readers, fillers, flushes, expiry and passes meet in a small store. Every value says which key
 // it belongs to and how long it is, so a torn or a strange one shows.
 func TestStressConcurrent(t *testing.T) {
 	s, err := Open(Options{Memory: 1 << 20, KeyHash: testHash, Digest: testDigest})
@@ -35,6 +35,18 @@ func TestStressConcurrent(t *testing.T) {
 			t.Errorf("key %d holds %q", key, v)
 		}
 	}
+	stop := make(chan struct{})
+	var reaping sync.WaitGroup
+	reaping.Go(func() {
+		for open := true; open; {
+			select {
+			case <-stop:
+				open = false
+			default:
+			}
+			s.reap(func() bool { return true })
+		}
+	})
 	var wg sync.WaitGroup
 	for w := range 6 {
 		wg.Go(func() {
@@ -57,7 +69,7 @@ func TestStressConcurrent(t *testing.T) {
 						size = 40_000
 					}
 					buf = value(buf, n, i*8+w, size)
-					s.Write(&Write{Op: Set, Key: key, Hash: h, Route: route, Now: now, Value: buf})
+					s.Write(&Write{Op: Set, Key: key, Hash: h, Route: route, Now: now, Value: buf, Deadline: uint32(i%2) * (now.Second() + uint32(i%3))})
 				case 2:
 					s.Delete(key, h, route, now, 0)
 				case 3:
@@ -80,6 +92,8 @@ func TestStressConcurrent(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	close(stop)
+	reaping.Wait()
 	if s.Stats().Evictions == 0 {
 		t.Error("nothing was evicted: the stress is too small")
 	}

@@ -70,6 +70,7 @@ func (sh *shard) catchUp() {
 			sh.st.logs[log].flushPos = end[log]
 		}
 	}
+	sh.sweep()
 	for id := 1; id < int(sh.s.hdr.nextID); id++ {
 		if seen := &sh.seen[id]; seen.gone != e.gone[id] || seen.stale != e.stale[id] {
 			c := &sh.st.routes[id]
@@ -171,6 +172,12 @@ func (s *Store) SetRoutes(rs []Route) ([]RouteID, error) {
 		}
 	}
 	s.routes.Store(next)
+	for i := range s.shards { // items may be over sooner than was planned
+		sh := &s.shards[i]
+		sh.lock(s.Now())
+		sh.sweep()
+		sh.mu.Unlock()
+	}
 	return ids, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math/bits"
 	"sync"
+	"sync/atomic"
 )
 
 // shard is one lock domain of keys: an index over records in two logs of segments, oldest first, and the leases of its keys.
@@ -21,6 +22,8 @@ type shard struct {
 	spared uint32 // records that eviction has let pass in the main log since it last took one
 	moving uint32 // segment that is being emptied; noSegment if none
 	moved  uint32 // how far
+
+	due atomic.Uint32 // second at which the first of its segments is due for reaping; written under mu
 
 	seenMoved, seenFlush uint64 // counts of the store's epochs that this shard stands at
 	seen                 [MaxRoutes + 1]struct{ gone, stale uint32 }
@@ -41,7 +44,8 @@ type shardState struct {
 	items, negative, total, bytes                 int64
 	negBytes                                      int64
 	evictions, evictedUnfetched, expiredUnfetched uint64
-	reclaimed, leasesFull, leasesKilled           uint64
+	reclaimed, reaped, reapLooks                  uint64
+	leasesFull, leasesKilled                      uint64
 	routes                                        [MaxRoutes + 1]routeCell
 }
 
@@ -68,6 +72,7 @@ type logState struct {
 	next       uint64 // log position of the next segment
 	used, live int64  // bytes of records, dead ones included or not
 	flushPos   uint64 // records before it are flushed
+	sweep      uint64 // segments from before it are to be looked at, whatever their plan
 	ages       ages
 }
 
@@ -116,6 +121,12 @@ func (sh *shard) place(loc uint32) (log int, pos uint64) {
 	return int(m.log), m.start + off&(z.segment-1)
 }
 
+// segment returns the meta of the segment that loc is in.
+func (sh *shard) segment(loc uint32) *segMeta {
+	z := &sh.s.z
+	return &sh.s.p.meta[uint64(loc)<<z.unitShift>>z.segShift]
+}
+
 // end returns the log position that the next record will not be below.
 func (sh *shard) end(log int) uint64 {
 	l := &sh.st.logs[log]
@@ -141,9 +152,11 @@ func (sh *shard) reserve(d *draft, why purpose) bool {
 	m := &sh.s.p.meta[seg]
 	m.start, m.log = l.next, uint32(d.log)
 	m.clock = sh.inserted()
+	m.first, m.due, m.owner = notDue, notDue, uint32(sh.no)+1
 	l.next += z.segment
 	old := l.tail
 	if old != noSegment {
+		sh.closed(&sh.s.p.meta[old])
 		sh.s.p.meta[old].next = seg
 		m.prev = old
 	} else {
@@ -195,6 +208,7 @@ func (sh *shard) append(d *draft) (loc uint32) {
 	l.used += int64(size)
 	l.live += int64(size)
 	sh.count(d.route, d.state, int64(size), 1)
+	sh.expect(m, sh.endOf(d.route, d.state, d.filled, d.expiry))
 	return uint32(off >> z.unitShift)
 }
 

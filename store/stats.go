@@ -19,6 +19,8 @@ func (s *Store) Stats() Stats {
 		st.EvictedUnfetched += t.evictedUnfetched
 		st.ExpiredUnfetched += t.expiredUnfetched
 		st.Reclaimed += t.reclaimed
+		st.Reaped += t.reaped
+		st.ReapLooks += t.reapLooks
 		st.LeasesFull += t.leasesFull
 		st.LeasesKilled += t.leasesKilled
 		st.Leases += int64(t.leases)
@@ -36,6 +38,9 @@ func (s *Store) Stats() Stats {
 		st.Bytes += t.live + t.pages*pageSize
 		st.HashBytes += ds.idx.bytes()
 		ds.mu.Unlock()
+	}
+	for k := range st.Holds {
+		st.Holds[k] = s.holds.read(HoldKind(k))
 	}
 	st.HashPower = s.z.shardBits + int(depth) + 8
 	return st
@@ -59,6 +64,6 @@ func (s *Store) RouteStats(id RouteID) (rs RouteStats) {
 func (s *Store) Settings() Settings {
 	return Settings{
 		Shards: s.z.shards, Segment: int(s.z.segment), LeaseSlots: s.z.shards * s.z.leaseBuckets * 8,
-		PassInline: s.opt.PassInline, PassBackground: s.opt.PassBackground,
+		PassInline: s.passInline(), PassBackground: s.passBackground(),
 	}
 }

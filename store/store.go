@@ -39,6 +39,10 @@ type Store struct {
 	noMemory     atomic.Uint64
 	passes       atomic.Uint64
 	passRecords  atomic.Uint64
+	holds        holds
+	swept        atomic.Uint64 // epochs.moved when the shards were last seen to catch up
+	inline       atomic.Int32  // records per lock hold before an insert
+	behind       atomic.Int32  // and in the background
 	wake         chan struct{}
 	quit         chan struct{}
 	stopOnce     sync.Once
@@ -68,8 +72,6 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("%w: memory limit of %d bytes: at least 1 MiB is needed", ErrOptions, o.Memory)
 	case int64(o.MaxItem) > o.Memory/2:
 		return nil, fmt.Errorf("%w: item size limit of %d bytes: at most half of the memory limit", ErrOptions, o.MaxItem)
-	case o.PassInline < 1 || o.PassInline > maxPass || o.PassBackground < 1 || o.PassBackground > maxPass:
-		return nil, fmt.Errorf("%w: passes of %d and %d records: from 1 to %d", ErrOptions, o.PassInline, o.PassBackground, maxPass)
 	case o.KeyHash == nil || o.Digest == nil:
 		return nil, fmt.Errorf("%w: KeyHash and Digest are needed", ErrOptions)
 	}
@@ -77,6 +79,9 @@ func Open(o Options) (*Store, error) {
 	if s.clock == nil {
 		born := time.Now()
 		s.clock = func() Time { return Time((time.Since(born) + clockStart).Milliseconds()) }
+	}
+	if err := s.SetPasses(o.PassInline, o.PassBackground); err != nil {
+		return nil, err
 	}
 	a, err := newArena(s.z.total)
 	if err != nil {
@@ -100,14 +105,19 @@ func Open(o Options) (*Store, error) {
 	}
 	s.wake, s.quit = make(chan struct{}, 1), make(chan struct{})
 	s.background.Go(s.keepReserve)
+	if !o.manual {
+		s.background.Go(s.keepReaping)
+	}
 	return s, nil
 }
 
 // setReserve derives the reserve from the limit.
 func (s *Store) setReserve() {
 	reserve := reserveFor(uint64(s.p.limit.Load()), s.opt.MaxItem)
-	s.reserve.Store(reserve)
-	s.low.Store(s.z.moves + min(reserve/2, 4*int64(s.z.segment)))
+	segment := int64(s.z.segment)
+	low := s.z.moves + max(min(reserve/2, 4*segment), segment) // a write may need a segment
+	s.low.Store(low)
+	s.reserve.Store(max(reserve, low))
 }
 
 // capacityFor is how far a limit may be raised later: the address space for it is reserved from the start. Beyond 16 GiB
@@ -133,10 +143,25 @@ func (s *Store) SetMemory(bytes int64) error {
 	return nil
 }
 
+// SetPasses changes how many records a pass works on at most while it holds a lock: before an insert, and in the background.
+// ErrOptions, wrapped, refuses; then nothing changed.
+func (s *Store) SetPasses(inline, background int) error {
+	if inline < 1 || inline > maxPass || background < 1 || background > maxPass {
+		return fmt.Errorf("%w: passes of %d and %d records: from 1 to %d", ErrOptions, inline, background, maxPass)
+	}
+	s.inline.Store(int32(inline))
+	s.behind.Store(int32(background))
+	return nil
+}
+
+func (s *Store) passInline() int     { return int(s.inline.Load()) }
+func (s *Store) passBackground() int { return int(s.behind.Load()) }
+
 func (s *Store) openShard(i int) bool {
 	sh := &s.shards[i]
 	off := s.z.offShard + uint64(i)*s.z.shardBlock
 	sh.s, sh.no, sh.moving = s, i, noSegment
+	sh.due.Store(notDue)
 	sh.st = at[shardState](s.a, off)
 	for i := range sh.st.logs {
 		sh.st.logs[i].head, sh.st.logs[i].tail = noSegment, noSegment

@@ -30,7 +30,7 @@ func testDigest(p []byte) (hi, lo uint64) {
 func open(t testing.TB, o Options) (*Store, *clock) {
 	t.Helper()
 	c := &clock{now: 10_000}
-	o.KeyHash, o.Digest = testHash, testDigest
+	o.KeyHash, o.Digest, o.manual = testHash, testDigest, true
 	o.Clock = func() Time { return c.now }
 	s, err := Open(o)
 	if err != nil {

@@ -24,7 +24,7 @@ type Walked struct {
 // that was the end.
 func (s *Store) Walk(c *Cursor, now Time, n int, f func(*Walked)) (more bool) {
 	for n > 0 && c.shard < len(s.shards) {
-		step := min(n, s.opt.PassBackground)
+		step := min(n, s.passBackground())
 		walked, end := s.shards[c.shard].walk(c.log, &c.pos, now, step, f)
 		n -= max(walked, 1)
 		// Items move from probation to the main log, so that one comes second.

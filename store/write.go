@@ -176,7 +176,7 @@ func (s *Store) intern(d *draft, value []byte) bool {
 			return true
 		}
 		// Enough memory may be free and yet no run of pages: a pass makes others.
-		if !r.make(s, need+2*int64(s.z.segment)) || !s.pass(s.opt.PassInline) {
+		if !r.make(s, need+2*int64(s.z.segment)) || !s.pass(s.passInline()) {
 			break
 		}
 	}

@@ -63,7 +63,8 @@ func (a *app) takeOver(c *config.Config) error {
 	a.sources = opened // the filler closes those that are gone
 	a.config.Store(c)
 	a.logRoutes(old, c, held)
-	if options := changedOptions(&old.Options, &c.Options); len(options) > 0 {
+	options := changedOptions(&old.Options, &c.Options)
+	if options = a.takeOptions(&c.Options, options); len(options) > 0 {
 		a.log.Warn().Strs("options", options).Msg("reload: these options hold from the next start on")
 	}
 	for _, note := range c.Notes {
@@ -72,6 +73,28 @@ func (a *app) takeOver(c *config.Config) error {
 		}
 	}
 	return nil
+}
+
+// takeOptions puts those of the changed options to work that can change while the server runs, and returns the others.
+func (a *app) takeOptions(o *config.Options, names []string) (rest []string) {
+	for _, name := range names {
+		var err error
+		switch name {
+		case "-m":
+			err = a.store.SetMemory(o.Memory)
+		case "-o pass_inline", "-o pass_background":
+			err = a.store.SetPasses(o.PassInline, o.PassBack)
+		default:
+			rest = append(rest, name)
+			continue
+		}
+		if err != nil {
+			a.log.Error().Err(err).Str("option", name).Msg("reload: option not changed")
+			continue
+		}
+		a.log.Info().Str("option", name).Msg("reload: option changed")
+	}
+	return rest
 }
 
 // endOldLoads moves the epochs of changed routes once more: a lease opened after the store knew the new routes and before the
@@ -177,7 +200,7 @@ var optionNames = map[string]string{
 	"GrowthFactor": "-f", "ChunkSize": "-n",
 }
 
-// changedOptions names the options that differ. None of them can change while the server runs.
+// changedOptions names the options that differ.
 func changedOptions(old, next *config.Options) []string {
 	names := changed(*old, *next, optionNames)
 	if slices.Contains(names, "-p") { // the addresses have the port in them
