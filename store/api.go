@@ -125,8 +125,9 @@ type Item struct {
 	Leased  bool    // a lease is open on this key, by this Get or an earlier one
 	NoRoom  bool    // a lease was due but the table was full
 
-	sh *shard
-	ds *dataShard
+	sh    *shard
+	ds    *dataShard
+	datum uint32 // in ds
 }
 
 // WriteOp is the kind of a Write.

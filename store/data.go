@@ -122,16 +122,14 @@ func (ds *dataShard) find(hash uint32, value []byte) (n uint32, chain int) {
 	return noHandle, chain
 }
 
-// keep decides where a payload longer than maxInline lives and returns the handle of its datum, with one reference added, or
-// noHandle where it is to stay in its record: met for the first time and not long. False: no memory. The caller holds ds.mu.
+// keep decides where a payload longer than maxInline that needs no pages lives, and returns the handle of its datum, with one
+// reference added, or noHandle where it is to stay in its record: met for the first time and not long. False: no memory. The
+// caller holds ds.mu.
 func (ds *dataShard) keep(lo uint64, value []byte) (handle uint32, ok bool) {
 	hash := dataHash32(lo)
 	n, chain := ds.find(hash, value)
 	if n != noHandle {
-		if wordRefs(ds.hs[n]) < refMax {
-			ds.hs[n] += 1 << 40
-		}
-		ds.st.refs++
+		ds.reference(n)
 		return ds.global(n), true
 	}
 	if len(value) <= ds.s.z.privateMax && !met(ds.met, lo) {
@@ -140,25 +138,42 @@ func (ds *dataShard) keep(lo uint64, value []byte) (handle uint32, ok bool) {
 	if n, ok = ds.newHandle(); !ok {
 		return 0, false
 	}
-	off, inPages, ok := ds.room(dataHead+len(value), forWrite)
+	off, ok := ds.room(dataHead+len(value), forWrite)
 	if !ok {
 		ds.freeHandle(n)
 		return 0, false
 	}
-	ds.hs[n] = wordOf(1, off, inPages)
-	raw := ds.s.a.mem[off:]
+	ds.hs[n] = wordOf(1, off, false)
+	copy(ds.s.a.mem[off+dataHead:], value)
+	return ds.global(n), ds.adopt(n, hash, len(value), chain)
+}
+
+// adopt makes the payload of size bytes at which handle n points a datum with one reference. False: there is no memory for
+// it in the index, and it is gone again.
+func (ds *dataShard) adopt(n, hash uint32, size, chain int) bool {
+	raw := ds.head(ds.hs[n])
 	binary.LittleEndian.PutUint32(raw, n)
-	binary.LittleEndian.PutUint32(raw[4:], uint32(len(value)))
+	binary.LittleEndian.PutUint32(raw[4:], uint32(size))
 	binary.LittleEndian.PutUint32(raw[8:], hash)
-	copy(raw[dataHead:], value)
 	ds.st.count++
 	ds.st.refs++
-	ds.st.bytes += int64(len(value))
+	ds.st.bytes += int64(size)
+	if ds.hs[n]&paged != 0 {
+		ds.st.pages += int64(pagesFor(dataHead + size))
+	}
 	if chain < chainMax && !ds.idx.insert(uint64(hash), n) {
 		ds.decrement(n)
-		return 0, false
+		return false
 	}
-	return ds.global(n), true
+	return true
+}
+
+// reference adds a reference to local handle n.
+func (ds *dataShard) reference(n uint32) {
+	if wordRefs(ds.hs[n]) < refMax {
+		ds.hs[n] += 1 << 40
+	}
+	ds.st.refs++
 }
 
 func (ds *dataShard) newHandle() (uint32, bool) {
@@ -187,21 +202,14 @@ func pagesFor(n int) int { return (n + pageSize - 1) / pageSize }
 // recordSize is what a data record of n bytes takes in a segment.
 func recordSize(n int) uint32 { return uint32(alignUp(uint64(n), 4)) }
 
-// room makes place for a data record of n bytes and returns its offset in the arena.
-func (ds *dataShard) room(n int, why purpose) (off uint64, inPages, ok bool) {
+// room makes place in a segment for a data record of n bytes and returns its offset in the arena.
+func (ds *dataShard) room(n int, why purpose) (off uint64, ok bool) {
 	z := &ds.s.z
-	if z.large(n) {
-		off, ok = ds.s.p.takePages(pagesFor(n))
-		if ok {
-			ds.st.pages += int64(pagesFor(n))
-		}
-		return off, true, ok
-	}
 	size := recordSize(n)
 	if ds.st.tail == noSegment || uint64(ds.s.p.meta[ds.st.tail].used+size) > z.segment {
 		seg, ok := ds.s.p.segment(why)
 		if !ok {
-			return 0, false, false
+			return 0, false
 		}
 		old := ds.st.tail
 		if old != noSegment {
@@ -221,7 +229,7 @@ func (ds *dataShard) room(n int, why purpose) (off uint64, inPages, ok bool) {
 	m.used += size
 	m.live += size
 	ds.st.live += int64(size)
-	return off, false, true
+	return off, true
 }
 
 // decrement ends one reference to local handle n, and the datum with the last.
@@ -314,7 +322,7 @@ func (ds *dataShard) compact(n int) int {
 		h, bytes := binary.LittleEndian.Uint32(raw), dataHead+int(binary.LittleEndian.Uint32(raw[4:]))
 		size := recordSize(bytes)
 		if w := ds.hs[h]; wordRefs(w) > 0 && wordOffset(w) == from && w&paged == 0 {
-			to, _, ok := ds.room(bytes, forMove)
+			to, ok := ds.room(bytes, forMove)
 			if !ok {
 				return walked
 			}

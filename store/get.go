@@ -83,8 +83,8 @@ func (s *Store) get(q *Lookup, it *Item, more bool) (ok, again bool) {
 	}
 	ds := s.dataShardOfHandle(r.handle)
 	ds.mu.Lock()
-	it.ds = ds
-	it.Value = ds.payload(ds.local(r.handle))
+	it.ds, it.datum = ds, ds.local(r.handle)
+	it.Value = ds.payload(it.datum)
 	return true, false
 }
 

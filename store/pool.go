@@ -23,11 +23,12 @@ type pool struct {
 	hot      uint32 // free segments whose pages are still memory
 	cold     uint32 // free segments given back
 	fresh    uint32 // first segment never used
-	resident int64  // bytes of segments that are memory, free or not, and of page runs
+	resident int64  // bytes of segments and page runs that are memory, free or not, and of what was charged
 	nHot     int
 	partial  uint32   // segments of index tables that have room for more
 	pageMap  []uint64 // a bit a page of the page area, set when taken
 	pageHint int
+	warm     []warmRun // runs given back that are still memory, oldest first; their pages are set in pageMap
 }
 
 func newPool(a *arena, z *sizes) *pool {
@@ -145,10 +146,12 @@ func (p *pool) segmentLocked(why purpose) (uint32, bool) {
 	case p.cold != noSegment:
 		n = p.cold
 		p.cold = p.meta[n].next
+		p.coolRuns(int64(p.z.segment))
 		p.resident += int64(p.z.segment)
 	case int(p.fresh) < p.z.segments:
 		n = p.fresh
 		p.fresh++
+		p.coolRuns(int64(p.z.segment))
 		p.resident += int64(p.z.segment)
 	default:
 		return noSegment, false
@@ -180,6 +183,8 @@ func (p *pool) charge(n int64) bool {
 	if n > 0 && !p.fits(n, forWrite) {
 		return false
 	}
+	p.cool(n)
+	p.resident += n
 	p.avail.Add(-n)
 	return true
 }
@@ -194,8 +199,9 @@ func (p *pool) setLimit(n int64) {
 	p.cool(0)
 }
 
-// cool gives free segments back to the system until need more bytes fit beside what is memory.
+// cool gives free memory back to the system until need more bytes fit beside what is memory.
 func (p *pool) cool(need int64) {
+	p.coolRuns(need)
 	for p.resident+need > p.limit.Load()-p.z.fixed && p.hot != noSegment {
 		s := p.hot
 		p.hot = p.meta[s].next
@@ -224,22 +230,39 @@ func (p *pool) takePages(n int) (uint64, bool) {
 	if !p.fits(need, forWrite) {
 		return 0, false
 	}
+	first, warm := p.takeWarm(n)
+	if !warm {
+		if first = p.freshRun(n); first < 0 {
+			return 0, false
+		}
+		p.cool(need)
+		p.resident += need
+	}
+	p.paged.Add(need)
+	p.avail.Add(-need)
+	return p.z.offPages + uint64(first)*pageSize, true
+}
+
+// freshRun takes n pages that are not memory and returns the first, or -1 if there is no such run.
+func (p *pool) freshRun(n int) int {
 	first := p.findRun(p.pageHint, n)
 	if first < 0 {
 		first = p.findRun(0, n)
 	}
+	if first < 0 && len(p.warm) > 0 { // together with what is warm there may be one
+		for len(p.warm) > 0 {
+			p.coolRun(p.warm[0].pages)
+		}
+		first = p.findRun(0, n)
+	}
 	if first < 0 {
-		return 0, false
+		return -1
 	}
 	for i := first; i < first+n; i++ {
 		p.pageMap[i/64] |= 1 << (i % 64)
 	}
 	p.pageHint = first + n
-	p.cool(need)
-	p.resident += need
-	p.paged.Add(need)
-	p.avail.Add(-need)
-	return p.z.offPages + uint64(first)*pageSize, true
+	return first
 }
 
 // findRun returns the first page of n free ones at or after from, or -1.
@@ -269,17 +292,12 @@ func (p *pool) findRun(from, n int) int {
 }
 
 func (p *pool) freePages(off uint64, n int) {
-	p.a.discard(off, uint64(n)*pageSize)
 	p.mu.Lock()
-	first := int((off - p.z.offPages) / pageSize)
-	for i := first; i < first+n; i++ {
-		p.pageMap[i/64] &^= 1 << (i % 64)
-	}
-	p.pageHint = min(p.pageHint, first)
-	p.resident -= int64(n) * pageSize
+	defer p.mu.Unlock()
+	p.keepWarm(int((off-p.z.offPages)/pageSize), n)
 	p.paged.Add(-int64(n) * pageSize)
 	p.avail.Add(int64(n) * pageSize)
-	p.mu.Unlock()
+	p.coolRuns(0)
 }
 
 // used returns the bytes charged against the limit, the fixed part included.

@@ -185,6 +185,9 @@ func (s *Store) intern(d *draft, value []byte) bool {
 
 // keep turns d's value into a reference where it is to be a datum. False: no memory.
 func (s *Store) keep(d *draft, hi, lo uint64) bool {
+	if s.z.large(dataHead + len(d.value)) {
+		return s.keepLarge(d, hi, lo)
+	}
 	ds := s.dataShardOf(hi)
 	ds.mu.Lock()
 	h, ok := ds.keep(lo, d.value)

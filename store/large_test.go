@@ -1,0 +1,165 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func TestPinOutlivesItem(t *testing.T) {
+	x := newTester(t, Options{Memory: 8 << 20, MaxItem: 1 << 20})
+	value := strings.Repeat("pinned", 20_000)
+	x.write(Set, 0, "a", value, NoDeadline)
+	x.write(Set, 0, "short", strings.Repeat("s", 2000), NoDeadline)
+	x.write(Set, 0, "short again", strings.Repeat("s", 2000), NoDeadline)
+	get := func(key string) (Pin, []byte, bool) {
+		var it Item
+		if !x.Get(&Lookup{Key: []byte(key), Hash: testHash([]byte(key)), Now: x.c.now}, &it) {
+			t.Fatalf("%s is gone", key)
+		}
+		defer it.Release()
+		pin, ok := it.Pin()
+		return pin, it.Value, ok
+	}
+	for _, key := range []string{"short", "short again"} {
+		if _, _, ok := get(key); ok {
+			t.Errorf("%s: a value that may move was pinned", key)
+		}
+	}
+	first, bytesOf, ok := get("a")
+	if !ok {
+		t.Fatal("a large value was not pinned")
+	}
+	second, _, _ := get("a")
+	x.Delete([]byte("a"), testHash([]byte("a")), 0, x.c.now, 0)
+	for i := range 40 { // five times the limit
+		x.write(Set, 0, "k", strings.Repeat(fmt.Sprint(i%10), 1_000_000), NoDeadline)
+	}
+	first.Release()
+	for i := range 40 {
+		x.write(Set, 0, "k", strings.Repeat(fmt.Sprint(i%10), 1_000_000), NoDeadline)
+	}
+	if string(bytesOf) != value {
+		t.Error("the bytes have changed under the pin")
+	}
+	pinned := x.Stats().DataBytes
+	second.Release()
+	if freed := pinned - x.Stats().DataBytes; freed != int64(len(value)) {
+		t.Errorf("%d bytes came free with the last pin, want %d", freed, len(value))
+	}
+}
+
+// TestLargeValueIsReplacedInPlace: one large value after another takes no page from the system that it had before.
+func TestLargeValueIsReplacedInPlace(t *testing.T) {
+	x := newTester(t, Options{Memory: 64 << 20})
+	for i := range 100 {
+		x.write(Set, 0, "k", strings.Repeat(fmt.Sprint(i%10), 1_000_000), NoDeadline)
+	}
+	// The new value is there before the old one goes.
+	if most := int64(2 * pagesFor(dataHead+1_000_000) * pageSize); x.p.paged.Load()*2 != most || int64(x.p.pageHint)*pageSize > most {
+		t.Errorf("%d bytes in runs, and the area was used up to %d, want at most %d", x.p.paged.Load(), x.p.pageHint*pageSize, most)
+	}
+}
+
+// TestPoolRuns takes and gives back runs, segments and bytes at random: no page is dealt out twice, and what is memory stays
+// within the limit.
+func TestPoolRuns(t *testing.T) {
+	s, _ := open(t, Options{Memory: 16 << 20})
+	p := s.p
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		owner := map[int]bool{}
+		type run struct{ first, pages int }
+		var runs []run
+		var segments []uint32
+		charged := int64(0)
+		for range 5000 {
+			switch rng.IntN(8) {
+			case 0, 1, 2:
+				n := 1 + rng.IntN(1<<rng.IntN(9))
+				off, ok := p.takePages(n)
+				if !ok {
+					continue
+				}
+				first := int((off - p.z.offPages) / pageSize)
+				for i := first; i < first+n; i++ {
+					if owner[i] {
+						t.Fatalf("seed %d: page %d was dealt out twice", seed, i)
+					}
+					owner[i] = true
+				}
+				s.a.mem[off]++
+				runs = append(runs, run{first, n})
+			case 3, 4, 5:
+				if len(runs) == 0 {
+					continue
+				}
+				i := rng.IntN(len(runs))
+				r := runs[i]
+				runs[i] = runs[len(runs)-1]
+				runs = runs[:len(runs)-1]
+				for i := r.first; i < r.first+r.pages; i++ {
+					delete(owner, i)
+				}
+				p.freePages(p.z.offPages+uint64(r.first)*pageSize, r.pages)
+			case 6:
+				if seg, ok := p.segment(forWrite); ok {
+					segments = append(segments, seg)
+				}
+				if p.charge(4096) {
+					charged += 4096
+				}
+			case 7:
+				if n := len(segments); n > 0 {
+					p.release(segments[n-1])
+					segments = segments[:n-1]
+				}
+			}
+			if most := p.limit.Load() - p.z.fixed; p.resident > most {
+				t.Fatalf("seed %d: %d bytes are memory, the limit leaves %d", seed, p.resident, most)
+			}
+			warm := 0
+			for _, w := range p.warm {
+				warm += w.pages
+			}
+			taken := 0
+			for _, w := range p.pageMap {
+				for ; w != 0; w &= w - 1 {
+					taken++
+				}
+			}
+			if taken != warm+len(owner) || p.paged.Load() != int64(len(owner))*pageSize {
+				t.Fatalf("seed %d: %d pages are marked, %d are dealt out and %d warm", seed, taken, len(owner), warm)
+			}
+		}
+		for _, r := range runs {
+			p.freePages(p.z.offPages+uint64(r.first)*pageSize, r.pages)
+		}
+		for _, seg := range segments {
+			p.release(seg)
+		}
+		p.charge(-charged)
+	}
+}
+
+// TestSameLargeValueAtOnce: several writers of one payload share one datum, however close together they come.
+func TestSameLargeValueAtOnce(t *testing.T) {
+	x := newTester(t, Options{Memory: 64 << 20})
+	for round := range 50 {
+		value := bytes.Repeat([]byte{byte('a' + round%26)}, 300_000+round)
+		var wg sync.WaitGroup
+		for i := range 4 {
+			wg.Go(func() {
+				key := []byte(fmt.Sprint("k", i))
+				x.Write(&Write{Op: Set, Key: key, Hash: testHash(key), Now: x.c.now, Value: value})
+			})
+		}
+		wg.Wait()
+		if st := x.Stats(); st.Data != 1 || st.References != 4 || x.p.paged.Load() != int64(pagesFor(dataHead+len(value)))*pageSize {
+			t.Fatalf("round %d: %d data, %d references, %d bytes in runs", round, st.Data, st.References, x.p.paged.Load())
+		}
+	}
+}
