@@ -34,6 +34,10 @@ type Options struct {
 	Digest         func(payload []byte) (hi, lo uint64) // seeded payload digest
 	Clock          func() Time                          // for tests; default the process's monotonic clock since Open
 
+	// File, if not empty, holds the memory, so that a later Open can go on with it after Save; see Warm. It belongs on a file
+	// system in memory. An existing file is emptied unless Save left it and the sizes and Seed are the same.
+	File string
+
 	manual bool // for tests: what is over is taken out only by reap
 }
 

@@ -6,6 +6,7 @@ import "math/bits"
 //
 //	header                         magic, layout, sizes, seed, routes
 //	segment metas                  one segMeta a segment
+//	page map                       a bit a page of the page area
 //	key shards                     for each: shardState, lease buckets, prints of evicted keys, index directory
 //	data shards                    for each: dataState, prints of payloads met, index directory, handle table
 //	segments                       the pool: key logs, data logs and index tables
@@ -15,20 +16,23 @@ import "math/bits"
 // counts against the limit.
 const (
 	arenaMagic   = 0x6873696664726f77 // "wordfish"
-	arenaLayout  = 1
+	arenaLayout  = 2
 	routeNameMax = 64
 )
 
 type header struct {
-	magic   uint64
-	layout  uint32
-	shards  uint32
-	memory  uint64
-	segment uint64
-	seed    [16]byte
-	nextID  uint32
-	_       uint32
-	routes  [MaxRoutes + 1]routeRow
+	magic    uint64
+	layout   uint32
+	shards   uint32
+	structs  uint64
+	memory   uint64
+	segment  uint64
+	capacity uint64
+	seed     [16]byte
+	nextID   uint32
+	_        uint32
+	routes   [MaxRoutes + 1]routeRow
+	saved    saved
 }
 
 // routeRow remembers which route an id in records means.
@@ -77,9 +81,13 @@ type sizes struct {
 	tableAlign        uint64
 	tableSize         uint64
 	offMeta, offShard uint64
+	offPageMap        uint64
 	shardBlock        uint64
+	offDir            uint64 // of the index directory in its block
 	offData           uint64
 	dataBlock         uint64
+	offDataDir        uint64
+	offHandles        uint64
 	offSegments       uint64
 	offPages          uint64
 	pages             int
@@ -119,15 +127,18 @@ func derive(memory, capacity uint64, maxItem int) sizes {
 	z.reserve = reserveFor(memory, maxItem)
 
 	z.offMeta = alignUp(sizeOf[header](), pageSize)
-	z.offShard = alignUp(z.offMeta+uint64(z.segments)*sizeOf[segMeta](), pageSize)
-	z.shardBlock = alignUp(alignUp(sizeOf[shardState](), 64)+uint64(z.leaseBuckets)*sizeOf[leaseBucket]()+
-		uint64(z.ghostBuckets)*sizeOf[printBucket]()+uint64(z.dirCap)*4, pageSize)
+	z.pages = int(2 * capacity / pageSize)
+	z.offPageMap = alignUp(z.offMeta+uint64(z.segments)*sizeOf[segMeta](), pageSize)
+	z.offShard = alignUp(z.offPageMap+uint64(z.pages+63)/64*8, pageSize)
+	z.offDir = alignUp(sizeOf[shardState](), 64) + uint64(z.leaseBuckets)*sizeOf[leaseBucket]() +
+		uint64(z.ghostBuckets)*sizeOf[printBucket]()
+	z.shardBlock = alignUp(z.offDir+uint64(z.dirCap)*4, pageSize)
 	z.offData = z.offShard + uint64(z.shards)*z.shardBlock
-	z.dataBlock = alignUp(alignUp(sizeOf[dataState](), 64)+uint64(z.metBuckets)*sizeOf[printBucket]()+
-		uint64(z.dirCap)*4+uint64(z.handleCap)*8, pageSize)
+	z.offDataDir = alignUp(sizeOf[dataState](), 64) + uint64(z.metBuckets)*sizeOf[printBucket]()
+	z.offHandles = z.offDataDir + uint64(z.dirCap)*4
+	z.dataBlock = alignUp(z.offHandles+uint64(z.handleCap)*8, pageSize)
 	z.offSegments = alignUp(z.offData+uint64(z.shards)*z.dataBlock, 2<<20)
 	z.offPages = alignUp(z.offSegments+uint64(z.segments)*z.segment, 2<<20)
-	z.pages = int(2 * capacity / pageSize)
 	z.total = z.offPages + uint64(z.pages)*pageSize
 
 	// Directories and handle tables are charged as they grow. Lease tables and prints count whole, from the start.

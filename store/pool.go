@@ -33,10 +33,34 @@ type pool struct {
 
 func newPool(a *arena, z *sizes) *pool {
 	p := &pool{a: a, z: z, meta: sliceAt[segMeta](a, z.offMeta, z.segments), hot: noSegment, cold: noSegment, partial: noSegment}
-	p.pageMap = make([]uint64, (z.pages+63)/64)
+	p.pageMap = sliceAt[uint64](a, z.offPageMap, (z.pages+63)/64)
 	p.limit.Store(int64(z.memory))
 	p.avail.Store(int64(z.memory) - z.fixed)
 	return p
+}
+
+// poolState is what of a pool is not in the arena already.
+type poolState struct {
+	hot, cold, fresh, partial     uint32
+	nHot, pageHint                int64
+	limit, avail, paged, resident int64
+}
+
+func (p *pool) save() poolState {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return poolState{
+		hot: p.hot, cold: p.cold, fresh: p.fresh, partial: p.partial, nHot: int64(p.nHot), pageHint: int64(p.pageHint),
+		limit: p.limit.Load(), avail: p.avail.Load(), paged: p.paged.Load(), resident: p.resident,
+	}
+}
+
+func (p *pool) load(st *poolState) {
+	p.hot, p.cold, p.fresh, p.partial, p.nHot, p.pageHint = st.hot, st.cold, st.fresh, st.partial, int(st.nHot), int(st.pageHint)
+	p.resident = st.resident
+	p.limit.Store(st.limit)
+	p.avail.Store(st.avail)
+	p.paged.Store(st.paged)
 }
 
 // purpose is what memory is taken for. Passes, which need some to free more, may use what is kept back from writes.

@@ -39,6 +39,8 @@ type Store struct {
 	noMemory     atomic.Uint64
 	passes       atomic.Uint64
 	passRecords  atomic.Uint64
+	warm         bool   // the items were there already
+	coldWhy      string // why not
 	holds        holds
 	swept        atomic.Uint64 // epochs.moved when the shards were last seen to catch up
 	inline       atomic.Int32  // records per lock hold before an insert
@@ -83,25 +85,30 @@ func Open(o Options) (*Store, error) {
 	if err := s.SetPasses(o.PassInline, o.PassBackground); err != nil {
 		return nil, err
 	}
-	a, err := newArena(s.z.total)
+	why, err := s.openArena()
 	if err != nil {
 		return nil, err
 	}
-	s.a = a
-	a.hugePages(s.z.offSegments, s.z.offPages-s.z.offSegments)
-	s.hdr = at[header](a, 0)
-	s.hdr.magic, s.hdr.layout, s.hdr.shards = arenaMagic, arenaLayout, uint32(s.z.shards)
-	s.hdr.memory, s.hdr.segment, s.hdr.seed, s.hdr.nextID = s.z.memory, s.z.segment, o.Seed, 1
-	s.p = newPool(a, &s.z)
+	s.warm, s.coldWhy = o.File != "" && why == "", why
+	s.a.hugePages(s.z.offSegments, s.z.offPages-s.z.offSegments)
+	s.hdr = at[header](s.a, 0)
+	if !s.warm {
+		*s.hdr = s.header()
+	}
+	s.p = newPool(s.a, &s.z)
 	s.setReserve()
 	s.routes.Store(new([MaxRoutes + 1]*routeState))
 	s.shards = make([]shard, s.z.shards)
 	s.data = make([]dataShard, s.z.shards)
 	for i := range s.shards {
-		if !s.openShard(i) || !s.openData(i) {
-			_ = a.close()
-			return nil, fmt.Errorf("%w: memory limit of %d bytes is too small for its tables", ErrOptions, o.Memory)
-		}
+		s.openShard(i)
+		s.openData(i)
+	}
+	if s.warm {
+		s.resume()
+	} else if !s.begin() {
+		_ = s.a.close()
+		return nil, fmt.Errorf("%w: memory limit of %d bytes is too small for its tables", ErrOptions, o.Memory)
 	}
 	s.wake, s.quit = make(chan struct{}, 1), make(chan struct{})
 	s.background.Go(s.keepReserve)
@@ -123,7 +130,7 @@ func (s *Store) setReserve() {
 // capacityFor is how far a limit may be raised later: the address space for it is reserved from the start. Beyond 16 GiB
 // records would have to be aligned more widely, so a large limit has less room to grow.
 func capacityFor(memory uint64) uint64 {
-	return max(min(memory*growth, 16<<30), memory)
+	return max(min(memory*growth(), 16<<30), memory)
 }
 
 // SetMemory changes the limit, in bytes. A smaller one is reached by evicting in the background; a larger one goes up to
@@ -157,30 +164,40 @@ func (s *Store) SetPasses(inline, background int) error {
 func (s *Store) passInline() int     { return int(s.inline.Load()) }
 func (s *Store) passBackground() int { return int(s.behind.Load()) }
 
-func (s *Store) openShard(i int) bool {
+// begin makes the state of an empty store.
+func (s *Store) begin() bool {
+	for i := range s.shards {
+		sh, ds := &s.shards[i], &s.data[i]
+		for log := range sh.st.logs {
+			sh.st.logs[log] = logState{head: noSegment, tail: noSegment}
+		}
+		ds.st.head, ds.st.tail, ds.st.moveSeg = noSegment, noSegment, noSegment
+		if !sh.idx.start() || !ds.idx.start() {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *Store) openShard(i int) {
 	sh := &s.shards[i]
 	off := s.z.offShard + uint64(i)*s.z.shardBlock
 	sh.s, sh.no, sh.moving = s, i, noSegment
 	sh.due.Store(notDue)
 	sh.st = at[shardState](s.a, off)
-	for i := range sh.st.logs {
-		sh.st.logs[i].head, sh.st.logs[i].tail = noSegment, noSegment
-	}
 	off += alignUp(sizeOf[shardState](), 64)
 	sh.lt = sliceAt[leaseBucket](s.a, off, s.z.leaseBuckets)
 	off += uint64(s.z.leaseBuckets) * sizeOf[leaseBucket]()
 	sh.gh = sliceAt[printBucket](s.a, off, s.z.ghostBuckets)
 	off += uint64(s.z.ghostBuckets) * sizeOf[printBucket]()
 	sh.idx = newIndex(s.a, s.p, &sh.st.idx, sliceAt[uint32](s.a, off, s.z.dirCap), sh.hashAt)
-	return sh.idx.start()
 }
 
-func (s *Store) openData(i int) bool {
+func (s *Store) openData(i int) {
 	ds := &s.data[i]
 	off := s.z.offData + uint64(i)*s.z.dataBlock
 	ds.s, ds.no = s, uint32(i)
 	ds.st = at[dataState](s.a, off)
-	ds.st.head, ds.st.tail, ds.st.moveSeg = noSegment, noSegment, noSegment
 	off += alignUp(sizeOf[dataState](), 64)
 	ds.met = sliceAt[printBucket](s.a, off, s.z.metBuckets)
 	off += uint64(s.z.metBuckets) * sizeOf[printBucket]()
@@ -188,7 +205,6 @@ func (s *Store) openData(i int) bool {
 	off += uint64(s.z.dirCap) * 4
 	ds.hs = sliceAt[uint64](s.a, off, s.z.handleCap)
 	ds.idx = newIndex(s.a, s.p, &ds.st.idx, dir, ds.hashOf)
-	return ds.idx.start()
 }
 
 // hashAt is the key index's way back from a location to its hash.
