@@ -109,8 +109,7 @@ func TestOptions(t *testing.T) {
 			"-L has no effect: the kernel's setting for transparent huge pages holds " +
 			"-R has no effect: a worker's turn is bounded by bytes " +
 			"-N has no effect: connections are dealt to workers at accept " +
-			"-a has no effect: UNIX sockets are not there yet " +
-			"-e has no effect: warm restart is not there yet, every start is cold]"},
+			"-a has no effect: UNIX sockets are not there yet]"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := mustLoad(t, input(nil, nil, strings.Split(tt.args, " ")...))

@@ -51,7 +51,7 @@ var optionTable = []*option{
 	{short: 'o', long: "extended", arg: "NAME,NAME=VALUE,...", help: "further options, see below", set: setExtended},
 	{short: 'B', long: "protocol", arg: "NAME", help: "what connections speak: ascii, binary or auto, as the first byte says (default auto)", set: setProtocol},
 	{short: 'U', long: "udp-port", arg: "NUM", help: "UDP port (default 0: off)", note: "UDP is " + notYet, set: setUDP},
-	{short: 'e', long: "memory-file", arg: "FILE", help: "keep memory over a restart", note: "warm restart is " + notYet + ", every start is cold", set: stringOption(func(o *Options) *string { return &o.MemoryFile })},
+	{short: 'e', long: "memory-file", arg: "FILE", help: "keep memory over a restart", set: stringOption(func(o *Options) *string { return &o.MemoryFile })},
 	{short: 's', long: "unix-socket", arg: "FILE", help: "listen on a UNIX socket", refuse: "UNIX sockets are " + notYet + "; leave it out and use -l 127.0.0.1"},
 	{short: 'a', long: "unix-mask", arg: "MASK", help: "access of the UNIX socket", note: "UNIX sockets are " + notYet},
 	{short: 'S', long: "enable-sasl", help: "authentication by SASL", refuse: "SASL is " + notYet + ", and without it the cache would be open; leave it out if that is meant"},

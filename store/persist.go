@@ -96,7 +96,9 @@ func (s *Store) openArena() (why string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if sum == nil {
+	if st, err := f.Stat(); err == nil && st.Size() == 0 {
+		why = "it is new"
+	} else if sum == nil {
 		why = "it was not left by a clean stop"
 	} else if why = s.unfit(f, size); why == "" {
 		if s.a, err = mapFile(f, s.z.total, s.z.memory); err != nil {

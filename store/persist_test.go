@@ -87,7 +87,7 @@ func TestSavedStoreGoesOn(t *testing.T) {
 		t.Run(fmt.Sprintf("-m %d", memory>>20), func(t *testing.T) {
 			k := newKeeper(t, Options{Memory: memory})
 			x := k.open()
-			k.wantCold(x, "clean stop")
+			k.wantCold(x, "it is new")
 			other := testRoute
 			other.Name = "other"
 			ids := x.routes(testRoute, other)

@@ -31,7 +31,7 @@ type app struct {
 	store  *store.Store
 	filler *filler.Filler
 	server *server.Server
-	stop   chan struct{} // a client sent shutdown
+	stop   chan bool // a client sent shutdown; true: graceful
 
 	input  config.Input // what reload reads again
 	config atomic.Pointer[config.Config]
@@ -46,13 +46,18 @@ type app struct {
 // already, by name; newApp opens the others and owns all of them.
 func newApp(in config.Input, c *config.Config, opened sources, log zerolog.Logger) (*app, error) {
 	zerolog.SetGlobalLevel(levelOf(c.Verbosity))
-	a := &app{log: log, input: in, sources: opened, stop: make(chan struct{}, 1)}
+	a := &app{log: log, input: in, sources: opened, stop: make(chan bool, 1)}
 	a.config.Store(c)
 	seed := hasher.NewSeed()
+	if c.MemoryFile != "" {
+		if saved, ok := store.SavedSeed(c.MemoryFile); ok {
+			seed = saved
+		}
+	}
 	s, err := store.Open(store.Options{
 		Memory: c.Memory, MaxItem: c.MaxItem, NoEvict: c.NoEvict, NoCAS: c.NoCAS,
 		PassInline: c.PassInline, PassBackground: c.PassBack,
-		Seed: seed, KeyHash: seed.Key, Digest: seed.Payload,
+		Seed: seed, KeyHash: seed.Key, Digest: seed.Payload, File: c.MemoryFile,
 	})
 	if errors.Is(err, store.ErrOptions) {
 		return nil, usageError{err}
@@ -61,9 +66,14 @@ func newApp(in config.Input, c *config.Config, opened sources, log zerolog.Logge
 		return nil, systemError{err}
 	}
 	a.store = s
+	if warm, why := s.Warm(); warm {
+		log.Info().Str("file", c.MemoryFile).Int64("items", s.Stats().Items).Msg("going on with the items of the memory file")
+	} else if why != "" {
+		log.Warn().Str("file", c.MemoryFile).Str("reason", why).Msg("starting with an empty cache")
+	}
 	table, err := a.startFiller(c)
 	if err != nil {
-		a.close(context.Background())
+		a.close(context.Background(), false)
 		return nil, err
 	}
 	o := server.Options{
@@ -76,9 +86,9 @@ func newApp(in config.Input, c *config.Config, opened sources, log zerolog.Logge
 		Listen:     listeners(c),
 	}
 	if c.AllowStop {
-		o.OnShutdown = func(bool) {
+		o.OnShutdown = func(graceful bool) {
 			select {
-			case a.stop <- struct{}{}:
+			case a.stop <- graceful:
 			default:
 			}
 		}
@@ -323,7 +333,7 @@ func putStatus(st store.PutStatus) filler.PutStatus {
 }
 
 // close stops what runs, in the order in which requests pass through it: clients, loads, sources, store.
-func (a *app) close(ctx context.Context) error {
+func (a *app) close(ctx context.Context, keep bool) error {
 	var errs []error
 	if a.server != nil {
 		if err := a.server.Shutdown(ctx); err != nil && !errors.Is(err, server.ErrStopped) {
@@ -338,8 +348,14 @@ func (a *app) close(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 	}
-	errs = append(errs, a.sources.close(), a.store.Close())
-	return errors.Join(errs...)
+	errs = append(errs, a.sources.close())
+	if err := errors.Join(errs...); err != nil {
+		return err // something may still use the memory, which the process's end frees
+	}
+	if keep {
+		errs = append(errs, a.store.Save())
+	}
+	return errors.Join(append(errs, a.store.Close())...)
 }
 
 func netAddr(addr net.Addr) (*net.TCPAddr, bool) {
@@ -377,6 +393,7 @@ func settings(c *config.Config) []server.Setting {
 		{Name: "tcp_backlog", Value: strconv.Itoa(c.Backlog)},
 		{Name: "binding_protocol", Value: proto},
 		{Name: "item_size_max", Value: strconv.Itoa(c.MaxItem)},
+		{Name: "memory_file", Value: cmp.Or(c.MemoryFile, "(null)")},
 		{Name: "maxconns_fast", Value: word[c.MaxConnsFast]},
 		{Name: "pass_inline", Value: strconv.Itoa(c.PassInline)},
 		{Name: "pass_background", Value: strconv.Itoa(c.PassBack)},

@@ -148,7 +148,7 @@ func startApp(t testing.TB, yaml string, args ...string) *running {
 		if r.closed {
 			return
 		}
-		if err := r.close(ctx); err != nil {
+		if err := r.close(ctx, false); err != nil {
 			t.Error(err)
 		}
 	})

@@ -269,7 +269,7 @@ func TestStressReload(t *testing.T) {
 
 func TestReloadAfterClose(t *testing.T) {
 	r := startApp(t, "")
-	r.close(context.Background())
+	r.close(context.Background(), false)
 	if err := r.reload(); err != errStopping {
 		t.Errorf("got %v", err)
 	}

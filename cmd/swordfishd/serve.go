@@ -35,17 +35,17 @@ func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Wr
 		return err
 	}
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1)
 	defer signal.Stop(signals)
 	for _, note := range c.Notes {
 		log.Warn().Msg(note)
 	}
 	if err := a.server.Start(); err != nil {
-		a.close(context.Background())
+		a.close(context.Background(), false)
 		return systemError{err}
 	}
 	if err := a.announce(c); err != nil {
-		a.close(context.Background())
+		a.close(context.Background(), false)
 		return systemError{err}
 	}
 	defer a.withdraw(c)
@@ -56,6 +56,7 @@ func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Wr
 	if ready != nil {
 		ready(a)
 	}
+	keep := false // the memory file
 	for {
 		select {
 		case s := <-signals:
@@ -63,8 +64,9 @@ func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Wr
 				go a.reload() // logs what is wrong; closing waits for it
 				continue
 			}
+			keep = s == syscall.SIGUSR1
 			log.Info().Stringer("signal", s).Msg("stopping: the commands in hand are finished")
-		case <-a.stop:
+		case keep = <-a.stop:
 			log.Info().Msg("stopping: a client sent shutdown")
 		}
 		break
@@ -77,8 +79,12 @@ func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Wr
 			cancel()
 		}
 	}()
-	if err := a.close(ctx); err != nil {
+	keep = keep && c.MemoryFile != ""
+	if err := a.close(ctx, keep); err != nil {
 		return fmt.Errorf("stop: %w", err)
+	}
+	if keep {
+		log.Info().Str("file", c.MemoryFile).Msg("the items are kept for the next start")
 	}
 	log.Info().Msg("stopped")
 	return nil
