@@ -293,7 +293,7 @@ func TestOptionsArrive(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer a.close(context.Background())
+		defer a.close(context.Background(), false)
 		if err := a.server.Start(); err != nil {
 			t.Fatal(err)
 		}
