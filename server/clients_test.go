@@ -128,11 +128,11 @@ var clients = []struct {
 
 // TestClients runs every library on memcached and on ours. It has to say the same of both and to leave the same behind.
 func TestClients(t *testing.T) {
+	_, ours := startServer(t, Options{})
+	addrs := [2]string{ours, oracle(t)} // a script begins with a flush
 	for _, c := range clients {
 		t.Run(c.name, func(t *testing.T) {
 			run := c.run(t)
-			_, ours := startServer(t, Options{})
-			addrs := [2]string{ours, oracle(t)}
 			var said [2]string
 			var errs [2]error
 			var both sync.WaitGroup
