@@ -50,7 +50,10 @@ type Options struct {
 	ReqsPerEvent int           // -R
 	Verbosity    int           // how many -v
 	IdleTimeout  time.Duration // -o idle_timeout; 0 is never
-	Protocol     string        // -B: auto, ascii or binary
+	Protocol     string        // -B: auto, ascii or binary; -Y and -S say which of the latter
+	AuthFile     string        // -Y; empty is none
+	SASL         bool          // -S
+	SASLFile     string        // --sasl-pwdb, or what the environment says; with SASL and without AuthFile never empty
 	Delimiter    byte          // -D, for stats detail
 	Detail       bool          // -D was given: stats detail is on
 	AllowStop    bool          // -A: the shutdown command
@@ -132,9 +135,11 @@ type loader struct {
 	problems []Problem
 
 	portSeen, listenSeen, verboseSeen, maxItemSeen bool
+	protocolSeen                                   bool
 	listen                                         []string
 	listenAt                                       place
 	maxItemAt, memoryAt                            place
+	saslAt, authAt                                 place
 	noted                                          map[string]bool
 }
 

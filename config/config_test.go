@@ -201,8 +201,6 @@ func TestOptionErrors(t *testing.T) {
 		{"suboption no number", "-o idle_timeout=x", `-o idle_timeout: "x" is out of bounds; write a whole number from 0 to 2147483647`},
 		{"suboption name", "-o hash_algorithm=md5", `-o hash_algorithm: Unknown hash_algorithm option (jenkins, murmur3, xxh3)`},
 		{"suboption ratio", "-o slab_automove_ratio=2", `-o slab_automove_ratio: slab_automove_ratio must be > 0 and < 1`},
-		{"SASL", "-S", `-S: SASL is not there yet, and without it the cache would be open; leave it out if that is meant`},
-		{"password file", "-Y /etc/users", `-Y: authentication is not there yet, and without it the cache would be open; leave it out if that is meant`},
 		{"TLS", "-Z", `-Z: TLS is not there yet, and without it traffic would be readable; leave it out if that is meant`},
 		{"UNIX socket", "-s /run/x", `-s: UNIX sockets are not there yet; leave it out and use -l 127.0.0.1`},
 		{"config", "--config nowhere.yaml", `--config: open nowhere.yaml: file does not exist; name a file that can be read`},

@@ -54,8 +54,8 @@ var optionTable = []*option{
 	{short: 'e', long: "memory-file", arg: "FILE", help: "keep memory over a restart", set: stringOption(func(o *Options) *string { return &o.MemoryFile })},
 	{short: 's', long: "unix-socket", arg: "FILE", help: "listen on a UNIX socket", refuse: "UNIX sockets are " + notYet + "; leave it out and use -l 127.0.0.1"},
 	{short: 'a', long: "unix-mask", arg: "MASK", help: "access of the UNIX socket", note: "UNIX sockets are " + notYet},
-	{short: 'S', long: "enable-sasl", help: "authentication by SASL", refuse: "SASL is " + notYet + ", and without it the cache would be open; leave it out if that is meant"},
-	{short: 'Y', long: "auth-file", arg: "FILE", help: "authentication by a password file", refuse: "authentication is " + notYet + ", and without it the cache would be open; leave it out if that is meant"},
+	{short: 'S', long: "enable-sasl", help: "binary protocol, with authentication by SASL PLAIN", set: setSASL},
+	{short: 'Y', long: "auth-file", arg: "FILE", help: "ascii protocol, with authentication: the first command is a set of \"user password\"; FILE has up to 8 lines user:password", set: setAuthFile},
 	{short: 'Z', long: "enable-ssl", help: "TLS", refuse: "TLS is " + notYet + ", and without it traffic would be readable; leave it out if that is meant"},
 	{short: 'd', long: "daemon", help: "accepted as in memcached", note: "the server stays in the foreground; let systemd or a container run it"},
 	{short: 'u', long: "user", arg: "NAME", help: "accepted as in memcached", note: "the server stays the user it was started as; let systemd or a container set it"},
@@ -68,6 +68,7 @@ var optionTable = []*option{
 	{short: 'h', long: "help", help: "print this help", ask: AskHelp},
 	{short: 'V', long: "version", help: "print the version", ask: AskVersion},
 	{short: 'i', long: "license", help: "print the licence", ask: AskLicense},
+	{long: "sasl-pwdb", arg: "FILE", help: "passwords for -S, lines user:password (default $MEMCACHED_SASL_PWDB)", set: stringOption(func(o *Options) *string { return &o.SASLFile })},
 	{long: "config", arg: "FILE", help: "sources and routes: swordfish.yaml", set: func(l *loader, g given) { l.c.File = g.value }},
 	{long: "memcached-conf", arg: "FILE", help: "options from Debian's memcached.conf; the command line wins", set: func(l *loader, g given) {
 		if g.at.file != "" {
@@ -247,7 +248,7 @@ func setProtocol(l *loader, g given) {
 		l.fail(g.at, "-B: Invalid value for binding protocol: %s -- should be one of auto, binary, or ascii", g.value)
 		return
 	}
-	l.c.Protocol = g.value
+	l.c.Protocol, l.protocolSeen = g.value, true
 }
 
 func setGrowth(l *loader, g given) {
@@ -278,6 +279,7 @@ func (l *loader) finishOptions() {
 		l.fail(at, "-I: Cannot set item size limit higher than 1/2 of memory max. Lower -I (%d bytes) or raise -m (%d bytes)", c.MaxItem, c.Memory)
 	}
 	l.finishListen()
+	l.finishAuth()
 }
 
 // Help returns the options as lines for --help.

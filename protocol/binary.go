@@ -55,8 +55,9 @@ var operations = [256]operation{
 	0x0b: {Version, false},
 	0x0e: {Append, false}, 0x19: {Append, true},
 	0x0f: {Prepend, false}, 0x1a: {Prepend, true},
-	0x10: {Stats, false},
-	0x1c: {Touch, false},
+	0x10:       {Stats, false},
+	0x1c:       {Touch, false},
+	opSaslList: {SASLList, false}, opSaslAuth: {SASLAuth, false}, opSaslStep: {SASLStep, false},
 	0x1d: {Gat, false}, 0x1e: {Gat, true}, opGatK: {Gat, false}, opGatKQ: {Gat, true},
 }
 
@@ -85,7 +86,11 @@ func (p *Parser) parseBinary(buf []byte) (int, Status) {
 	switch {
 	case int64(key+extras) > body:
 		return binaryHead, p.refuseBinary(CodeUnknown)
-	case body > binaryMaxBody || key > MaxKey:
+	case body > binaryMaxBody:
+		return binaryHead, p.refuseBinary(CodeInvalid)
+	case p.Locked && !beforeAuth(op.verb):
+		return binaryHead, p.refuseBinary(CodeRefused)
+	case key > MaxKey:
 		return binaryHead, p.refuseBinary(CodeInvalid)
 	case len(buf) < binaryHead+extras+key:
 		return 0, NeedMore
@@ -130,11 +135,20 @@ func (p *Parser) parseBinary(buf []byte) (int, Status) {
 		ok = extras == 0
 	case Version, Noop, Quit:
 		ok = body == 0
+	case SASLList:
+		ok = body == 0
+	case SASLAuth, SASLStep:
+		if ok = extras == 0 && key > 0; ok && p.SASL {
+			return p.saslMessage(buf, head, int(value))
+		}
 	default:
-		return head, p.unknownOpcode(extras, key, value)
+		return head, p.passOver(value, CodeUnknown)
 	}
-	if !ok {
+	switch {
+	case !ok:
 		return head, p.refuseBinary(CodeInvalid)
+	case isSASL(op.verb) && !p.SASL: // memcached looks at their shape first, too
+		return head, p.passOver(value, CodeUnknown)
 	}
 	return head, Ready
 }
@@ -156,21 +170,10 @@ func (p *Parser) binaryValue(buf []byte, head, n int) (int, Status) {
 	return whole, Ready
 }
 
-// unknownOpcode answers what is no command here. The authentication commands are among them, though memcached checks their
-// shape first.
-func (p *Parser) unknownOpcode(extras, key int, value int64) Status {
-	switch p.Request.Opcode {
-	case opSaslList:
-		if extras != 0 || key != 0 || value != 0 {
-			return p.refuseBinary(CodeInvalid)
-		}
-	case opSaslAuth, opSaslStep:
-		if extras != 0 || key == 0 {
-			return p.refuseBinary(CodeInvalid)
-		}
-	}
+// passOver makes the request one that is only answered, and throws its value away.
+func (p *Parser) passOver(value int64, why Code) Status {
 	p.swallow = value
-	p.Request.Verb, p.Request.Code = Refused, CodeUnknown
+	p.Request.Verb, p.Request.Code = Refused, why
 	return Ready
 }
 
@@ -193,6 +196,7 @@ const (
 	CodeNotStored  Code = 0x05
 	CodeNonNumeric Code = 0x06
 	CodeRefused    Code = 0x20 // also: not allowed
+	CodeContinue   Code = 0x21 // SASL: say more
 	CodeUnknown    Code = 0x81
 	CodeNoMemory   Code = 0x82
 )

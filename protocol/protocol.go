@@ -52,6 +52,10 @@ const (
 	Crawler
 	Watch
 	Quit
+	Login    // Parser.Locked, text: Request.User and Password
+	SASLList // Parser.SASL: which mechanisms there are
+	SASLAuth // Key: the mechanism, Value: what the client says first
+	SASLStep // Value: what it says next
 )
 
 // Request is one command. Its slices alias the buffer given to Parse and die with the next call of Parse or the next
@@ -78,9 +82,11 @@ type Request struct {
 	Initial uint64 // with Vivify
 	Vivify  bool   // incr, decr: an absent key becomes Initial; meta: N
 
-	Key   []byte // all commands with exactly one key; binary stats: the group
+	Key   []byte // all commands with exactly one key; binary stats: the group; SASLAuth, SASLStep: the mechanism
 	Keys  []byte // get family: the words of the line, for NextKey
 	Value []byte // storage: without the line end after it
+
+	User, Password []byte // Login
 
 	Streams Streams // watch
 	Crawl   Crawl   // lru_crawler
@@ -109,6 +115,11 @@ type Parser struct {
 	Request Request
 
 	Only Only // set before the first Parse
+	SASL bool // binary: the authentication commands are there; set before the first Parse
+
+	// Locked: the client has not shown who it is. Text then takes nothing but a Login, the binary protocol nothing but version
+	// and the authentication commands. It may change between two calls of Parse, after a Login or an authentication command.
+	Locked bool
 
 	// TooLarge says whether a value of n bytes under a key of k bytes is over the limit; it is asked before any byte of
 	// the value is waited for. Nil: nothing is.
@@ -179,6 +190,8 @@ func (p *Parser) Parse(buf []byte) (n int, st Status) {
 	switch {
 	case p.binary:
 		m, st = p.parseBinary(buf[n:])
+	case p.Locked:
+		m, st = p.parseLogin(buf[n:])
 	case p.where == atKeys:
 		m, st = p.parseKeys(buf[n:])
 	default:

@@ -62,6 +62,11 @@ const (
 	DumpNotAllowed
 	SlabID
 	TooManyConnections
+	Unauthenticated
+	LoginTooLong
+	LoginTermination
+	LoginFormat
+	LoginFailed
 )
 
 var replies = [...]string{
@@ -121,6 +126,11 @@ var replies = [...]string{
 	DumpNotAllowed:     "CLIENT_ERROR stats cachedump not allowed\r\n",
 	SlabID:             "CLIENT_ERROR Illegal slab id\r\n",
 	TooManyConnections: "ERROR Too many open connections\r\n",
+	Unauthenticated:    "CLIENT_ERROR unauthenticated\r\n",
+	LoginTooLong:       "CLIENT_ERROR auth token too long\r\n",
+	LoginTermination:   "CLIENT_ERROR bad command line termination\r\n",
+	LoginFormat:        "CLIENT_ERROR bad authentication token format\r\n",
+	LoginFailed:        "CLIENT_ERROR authentication failure\r\n",
 }
 
 // AppendReply appends the line with its line end.

@@ -316,13 +316,23 @@ func (p *poller) park(c *conn) {
 	if len(c.out) == 0 {
 		p.watch(c, 0)
 	}
-	p.errands.Go(func() {
-		reply := errand(nil)
-		p.mu.Lock()
-		p.done = append(p.done, doneErrand{c, reply})
-		p.mu.Unlock()
-		signal(p.wake)
-	})
+	if a := c.session.attempt; a != nil { // needs no goroutine to wait in
+		p.errands.Add(1)
+		p.s.gate.wait(a, func() {
+			p.hand(doneErrand{c, nil})
+			p.errands.Done()
+		})
+		return
+	}
+	p.errands.Go(func() { p.hand(doneErrand{c, errand(nil)}) })
+}
+
+// hand gives the poller's thread what an errand answered.
+func (p *poller) hand(d doneErrand) {
+	p.mu.Lock()
+	p.done = append(p.done, d)
+	p.mu.Unlock()
+	signal(p.wake)
 }
 
 // unpark sends what an errand answered and goes on with the commands that waited for it.

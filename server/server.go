@@ -41,6 +41,9 @@ type Options struct {
 	IdleTimeout time.Duration // connections that send nothing for longer are closed; whole seconds; 0: never
 	SlowTimeout time.Duration // a connection that takes none of its output for longer is closed; default 60 s
 
+	Users     *Users        // -Y, -S: who may use the server; nil: everybody
+	FailDelay time.Duration // a wrong password is answered after so long, default 1 s
+
 	NoFlush   bool   // -F: flush_all is refused
 	NoWatch   bool   // -W: watch is refused
 	NoDump    bool   // -X: stats cachedump, stats detail and the dumps of lru_crawler are refused
@@ -81,6 +84,7 @@ type Server struct {
 	verbosity atomic.Int32
 	detail    detail
 	watch     watchers
+	gate      gate
 
 	crawlerOff atomic.Bool // lru_crawler disable: it is asked for nothing
 	started    time.Time   // by the wall clock
@@ -153,6 +157,7 @@ func New(o Options) *Server {
 	}
 	s.detail.on.Store(o.Detail)
 	s.watch.stop = make(chan struct{})
+	s.gate.open(o.Users, o.FailDelay)
 	s.verbosity.Store(int32(o.Verbosity))
 	s.routes.Store(o.Routes)
 	for i := range o.Listen {
@@ -255,12 +260,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return ErrStopped
 	}
 	close(s.watch.stop)
+	s.gate.stop()
 	errs := make([]error, len(s.groups))
 	var stopping sync.WaitGroup
 	for i, g := range s.groups {
 		stopping.Go(func() { errs[i] = g.loop.shutdown(ctx) })
 	}
 	stopping.Wait()
+	s.gate.work.Wait()
 	for _, w := range s.workers {
 		w.close()
 	}

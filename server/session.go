@@ -19,6 +19,8 @@ type session struct {
 	id       uint64   // of the connection
 	reason   string   // why the connection is to be closed, as watch tells it; empty: the client has closed it, or said quit
 	watching *watcher // the connection shows what happens; nil: it does not
+	attempt  *attempt // to authenticate, under way; nil: none
+	sasl     saslState
 
 	// errand is set while run says parked. The driver calls it off the worker, once, and sends what it appends.
 	errand func(out []byte) []byte
@@ -26,7 +28,11 @@ type session struct {
 
 // newSession makes the session of a connection that l has accepted.
 func newSession(w *worker, l *Listener) session {
-	return session{parser: protocol.Parser{TooLarge: w.tooLarge, Only: l.Only}}
+	ss := session{parser: protocol.Parser{TooLarge: w.tooLarge, Only: l.Only}}
+	if users := w.srv.gate.users.Load(); users != nil {
+		users.lock(&ss.parser)
+	}
+	return ss
 }
 
 // progress is why run returned.
@@ -45,6 +51,9 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 	n := 0
 	w.ahead.forget()
 	w.conn = ss.id
+	if ss.attempt != nil {
+		out = ss.endAttempt(w, out)
+	}
 	for {
 		if len(out) >= highWater {
 			return n, out, full
@@ -55,7 +64,7 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 				return n, out, did
 			}
 		}
-		if ss.parser.Idle() {
+		if ss.parser.Idle() && !ss.parser.Locked {
 			if ss.parser.Request.Form == protocol.Binary {
 				w.aheadPackets(in[n:])
 			} else {
@@ -72,6 +81,12 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 			return n, out, ended
 		}
 		r := &ss.parser.Request
+		if r.Verb >= protocol.Login {
+			if out = ss.authenticate(w, r, out); ss.attempt != nil {
+				return n, out, parked
+			}
+			continue
+		}
 		if r.Form == protocol.Binary {
 			ss.counted = ss.counted || r.Verb == protocol.Get || r.Verb == protocol.Gat
 			var end bool

@@ -23,6 +23,8 @@ type Counters struct {
 	IdleKicks                                   uint64
 	SlowPauses                                  uint64 // a connection did not take its output and was not read from until it did
 	SlowDrops                                   uint64 // one did not take it for Options.SlowTimeout and was closed
+	AuthCmds, AuthErrors                        uint64
+	AuthDrops                                   uint64 // errors because too many other passwords waited to be checked
 }
 
 // pairs calls f with every counter of c and the same one of o.
@@ -55,6 +57,9 @@ func (c *Counters) pairs(o *Counters, f func(mine *uint64, other uint64)) {
 	f(&c.IdleKicks, o.IdleKicks)
 	f(&c.SlowPauses, o.SlowPauses)
 	f(&c.SlowDrops, o.SlowDrops)
+	f(&c.AuthCmds, o.AuthCmds)
+	f(&c.AuthErrors, o.AuthErrors)
+	f(&c.AuthDrops, o.AuthDrops)
 }
 
 func (c *Counters) add(o *Counters) { c.pairs(o, func(mine *uint64, other uint64) { *mine += other }) }
@@ -89,6 +94,8 @@ func (s *Server) Stats() Stats {
 		RejectedConnections: uint64(s.conns.rejected.Load()),
 		Store:               s.o.Store.Stats(),
 	}
+	n := &st.Counters
+	n.AuthCmds, n.AuthErrors, n.AuthDrops = s.gate.cmds.Load(), s.gate.errors.Load(), s.gate.dropped.Load()
 	for _, w := range s.workers {
 		w.mu.Lock()
 		n := w.published
@@ -209,6 +216,13 @@ func (r *registry) add(remote, local string) *connInfo {
 	c := &connInfo{id: r.next, remote: remote, local: local}
 	r.m[c.id] = c
 	return c
+}
+
+// find returns an open connection, or nil.
+func (r *registry) find(id uint64) *connInfo {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.m[id]
 }
 
 func (r *registry) remove(c *connInfo) {

@@ -164,7 +164,8 @@ func (s *Server) generalStats(l *lines) {
 	l.uint("touch_misses", n.TouchMisses)
 	l.uint("store_too_large", n.StoreTooLarge)
 	l.uint("store_no_memory", n.StoreNoMemory)
-	l.zero("auth_cmds", "auth_errors")
+	l.uint("auth_cmds", n.AuthCmds)
+	l.uint("auth_errors", n.AuthErrors)
 	if s.o.IdleTimeout > 0 {
 		l.uint("idle_kicks", n.IdleKicks)
 	}
@@ -372,6 +373,7 @@ func (s *Server) fishStats(l *lines) {
 	l.int("segment", int64(set.Segment))
 	l.uint("slow_pauses", st.Counters.SlowPauses)
 	l.uint("slow_drops", st.Counters.SlowDrops)
+	l.uint("auth_drops", st.Counters.AuthDrops)
 	l.uint("get_answers", st.Latency.Count())
 	for _, q := range []struct {
 		name string

@@ -33,7 +33,8 @@ type app struct {
 	server *server.Server
 	stop   chan bool // a client sent shutdown; true: graceful
 
-	input  config.Input // what reload reads again
+	input  config.Input    // what reload reads again
+	login  *config.Options // of the start: where passwords are read from again
 	config atomic.Pointer[config.Config]
 
 	mu      sync.Mutex // one reload at a time; guards the rest
@@ -46,8 +47,12 @@ type app struct {
 // already, by name; newApp opens the others and owns all of them.
 func newApp(in config.Input, c *config.Config, opened sources, log zerolog.Logger) (*app, error) {
 	zerolog.SetGlobalLevel(levelOf(c.Verbosity))
-	a := &app{log: log, input: in, sources: opened, stop: make(chan bool, 1)}
+	a := &app{log: log, input: in, login: &c.Options, sources: opened, stop: make(chan bool, 1)}
 	a.config.Store(c)
+	users, err := readUsers(a.login)
+	if err != nil {
+		return nil, err
+	}
 	seed := hasher.NewSeed()
 	if c.MemoryFile != "" {
 		if saved, ok := store.SavedSeed(c.MemoryFile); ok {
@@ -78,8 +83,8 @@ func newApp(in config.Input, c *config.Config, opened sources, log zerolog.Logge
 	}
 	o := server.Options{
 		Store: s, Seed: &seed, Routes: table, Filler: a.filler,
-		Workers: c.Threads, MaxConns: c.MaxConns, IdleTimeout: c.IdleTimeout, NoFlush: c.NoFlush,
-		NoDump: c.NoDump, Detail: c.Detail, Delimiter: c.Delimiter, Verbosity: c.Verbosity,
+		Workers: c.Threads, MaxConns: c.MaxConns, IdleTimeout: c.IdleTimeout, Users: users, NoFlush: c.NoFlush,
+		NoWatch: c.NoWatch, NoDump: c.NoDump, Detail: c.Detail, Delimiter: c.Delimiter, Verbosity: c.Verbosity,
 		Version: protocolVersion, Logger: log, Settings: settings(c), SetLogLevel: setLogLevel,
 		SetVerbose: func(level int) { zerolog.SetGlobalLevel(levelOf(level)) },
 		Operator:   server.Operator{Reload: a.reload, Pattern: a.pattern},
@@ -94,6 +99,7 @@ func newApp(in config.Input, c *config.Config, opened sources, log zerolog.Logge
 		}
 	}
 	a.server = server.New(o)
+	a.noteUsers(users)
 	return a, nil
 }
 
@@ -392,6 +398,8 @@ func settings(c *config.Config) []server.Setting {
 		{Name: "cas_enabled", Value: word[!c.NoCAS]},
 		{Name: "tcp_backlog", Value: strconv.Itoa(c.Backlog)},
 		{Name: "binding_protocol", Value: proto},
+		{Name: "auth_enabled_sasl", Value: word[c.SASL]},
+		{Name: "auth_enabled_ascii", Value: cmp.Or(c.AuthFile, "no")},
 		{Name: "item_size_max", Value: strconv.Itoa(c.MaxItem)},
 		{Name: "memory_file", Value: cmp.Or(c.MemoryFile, "(null)")},
 		{Name: "maxconns_fast", Value: word[c.MaxConnsFast]},

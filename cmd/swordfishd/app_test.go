@@ -271,6 +271,7 @@ func TestOptionsArrive(t *testing.T) {
 	for _, test := range []struct{ args, ask, want string }{
 		{"-B ascii", "version", "VERSION 1.6.45"},
 		{"-F", "flush_all", "CLIENT_ERROR flush_all not allowed"},
+		{"-W", "watch", "CLIENT_ERROR watch commands not allowed"},
 		{"-F", "invalidate x", "CLIENT_ERROR invalidate not allowed"},
 		{"-X", "stats detail on", "CLIENT_ERROR stats detail not allowed"},
 		{"-I 1k", "set a 0 0 2000\r\n" + strings.Repeat("x", 2000), "SERVER_ERROR object too large for cache"},

@@ -31,7 +31,14 @@ func check(args []string, out, _ io.Writer) error {
 	if key != "" {
 		return explain(table, key, out)
 	}
+	users, err := readUsers(&c.Options)
+	if err != nil {
+		return err
+	}
 	var b strings.Builder
+	if users != nil && users.Note() != "" {
+		fmt.Fprintf(&b, "note: %s\n", users.Note())
+	}
 	for _, note := range c.Notes {
 		fmt.Fprintf(&b, "note: %s\n", note)
 	}

@@ -44,6 +44,10 @@ func (a *app) reload() error {
 // old ids only and open no lease for a route that is gone.
 func (a *app) takeOver(c *config.Config) error {
 	old := a.config.Load()
+	users, err := readUsers(a.login)
+	if err != nil {
+		return err
+	}
 	opened, err := a.sources.update(c.Sources, c.MaxItem)
 	if err != nil {
 		return err
@@ -58,6 +62,10 @@ func (a *app) takeOver(c *config.Config) error {
 		return errors.Join(err, back, opened.except(a.sources).close())
 	}
 	a.server.SetRoutes(table)
+	if users != nil {
+		a.server.SetUsers(users)
+		a.noteUsers(users)
+	}
 	a.endOldLoads(old, c)
 	a.logSources(a.sources, opened)
 	a.sources = opened // the filler closes those that are gone
@@ -195,7 +203,7 @@ func changedSettings(old, next *config.Route) []string { return changed(*old, *n
 var optionNames = map[string]string{
 	"Listen": "-l", "Port": "-p", "UDPPort": "-U", "Memory": "-m", "MaxItem": "-I", "NoEvict": "-M", "NoCAS": "-C", "MaxConns": "-c",
 	"MaxConnsFast": "-o maxconns_fast", "Threads": "-t", "Backlog": "-b", "ReqsPerEvent": "-R", "Verbosity": "-v",
-	"IdleTimeout": "-o idle_timeout", "Protocol": "-B", "Delimiter": "-D", "Detail": "-D", "AllowStop": "-A", "NoFlush": "-F",
+	"IdleTimeout": "-o idle_timeout", "Protocol": "-B", "AuthFile": "-Y", "SASL": "-S", "SASLFile": "--sasl-pwdb", "Delimiter": "-D", "Detail": "-D", "AllowStop": "-A", "NoFlush": "-F",
 	"NoDump": "-X", "NoWatch": "-W", "PIDFile": "-P", "MemoryFile": "-e", "PassInline": "-o pass_inline", "PassBack": "-o pass_background",
 	"GrowthFactor": "-f", "ChunkSize": "-n",
 }

@@ -28,7 +28,7 @@ var rules = map[string]rule{
 	},
 	"server": {
 		project: []string{"protocol", "normalizer", "hasher", "filler", "store"},
-		modules: []string{"github.com/rs/zerolog", "golang.org/x/sys"},
+		modules: []string{"github.com/rs/zerolog", "golang.org/x/crypto/bcrypt", "golang.org/x/sys"},
 		why:     "server translates between protocol, normalizer, hasher, filler and store; settings and drivers come in through its Options",
 	},
 	"protocol": {
