@@ -50,13 +50,13 @@ var optionTable = []*option{
 	{short: 'D', arg: "CHAR", help: "delimiter of prefixes in stats detail, and stats detail on", set: setDelimiter},
 	{short: 'o', long: "extended", arg: "NAME,NAME=VALUE,...", help: "further options, see below", set: setExtended},
 	{short: 'B', long: "protocol", arg: "NAME", help: "what connections speak: ascii, binary or auto, as the first byte says (default auto)", set: setProtocol},
-	{short: 'U', long: "udp-port", arg: "NUM", help: "UDP port (default 0: off)", note: "UDP is " + notYet, set: setUDP},
+	{short: 'U', long: "udp-port", arg: "NUM", help: "UDP port (default 0: off; -1: any free one)", note: "UDP is " + notYet, set: setUDP},
 	{short: 'e', long: "memory-file", arg: "FILE", help: "keep memory over a restart", set: stringOption(func(o *Options) *string { return &o.MemoryFile })},
 	{short: 's', long: "unix-socket", arg: "FILE", help: "listen on a UNIX socket", refuse: "UNIX sockets are " + notYet + "; leave it out and use -l 127.0.0.1"},
 	{short: 'a', long: "unix-mask", arg: "MASK", help: "access of the UNIX socket", note: "UNIX sockets are " + notYet},
 	{short: 'S', long: "enable-sasl", help: "binary protocol, with authentication by SASL PLAIN", set: setSASL},
 	{short: 'Y', long: "auth-file", arg: "FILE", help: "ascii protocol, with authentication: the first command is a set of \"user password\"; FILE has up to 8 lines user:password", set: setAuthFile},
-	{short: 'Z', long: "enable-ssl", help: "TLS", refuse: "TLS is " + notYet + ", and without it traffic would be readable; leave it out if that is meant"},
+	{short: 'Z', long: "enable-ssl", help: "TLS on all addresses but those with notls: before them; see the names with ssl_ below", set: flag(func(o *Options) *bool { return &o.TLS.On })},
 	{short: 'd', long: "daemon", help: "accepted as in memcached", note: "the server stays in the foreground; let systemd or a container run it"},
 	{short: 'u', long: "user", arg: "NAME", help: "accepted as in memcached", note: "the server stays the user it was started as; let systemd or a container set it"},
 	{short: 'r', long: "enable-coredumps", help: "accepted as in memcached", note: "the limit for core files stays as it was; see GOTRACEBACK"},
@@ -162,7 +162,7 @@ func setPort(l *loader, g given) {
 }
 
 func setUDP(l *loader, g given) {
-	if n, ok := l.number(g.at, "-U", g.value, 0, 65535, ""); ok {
+	if n, ok := l.number(g.at, "-U", g.value, -1, 65535, ""); ok {
 		l.c.UDPPort = n
 	}
 }
@@ -280,6 +280,7 @@ func (l *loader) finishOptions() {
 	}
 	l.finishListen()
 	l.finishAuth()
+	l.finishTLS()
 }
 
 // Help returns the options as lines for --help.

@@ -44,6 +44,9 @@ type Options struct {
 	Users     *Users        // -Y, -S: who may use the server; nil: everybody
 	FailDelay time.Duration // a wrong password is answered after so long, default 1 s
 
+	TLS              *Certificates // for listeners with TLS
+	HandshakeTimeout time.Duration // a connection that is not encrypted after this long is closed; default 10 s
+
 	NoFlush   bool   // -F: flush_all is refused
 	NoWatch   bool   // -W: watch is refused
 	NoDump    bool   // -X: stats cachedump, stats detail and the dumps of lru_crawler are refused
@@ -73,6 +76,7 @@ const (
 	DefaultBacklog     = 1024
 	DefaultAccess      = 0o700
 	DefaultSlowTimeout = 60 * time.Second
+	DefaultHandshake   = 10 * time.Second
 	DefaultVersion     = "1.6.45"
 )
 
@@ -143,6 +147,9 @@ func New(o Options) *Server {
 	if o.SlowTimeout <= 0 {
 		o.SlowTimeout = DefaultSlowTimeout
 	}
+	if o.HandshakeTimeout <= 0 {
+		o.HandshakeTimeout = DefaultHandshake
+	}
 	if o.Version == "" {
 		o.Version = DefaultVersion
 	}
@@ -196,6 +203,9 @@ func (s *Server) Start() error {
 		return err
 	}
 	s.state = running
+	if s.o.TLS != nil {
+		s.announceCertificate("certificates were read")
+	}
 	return nil
 }
 
@@ -203,6 +213,9 @@ func (s *Server) Start() error {
 func (s *Server) start() error {
 	for i := range s.o.Listen {
 		l := &s.o.Listen[i]
+		if l.TLS != NoTLS && s.o.TLS == nil {
+			return fmt.Errorf("server: listen on %s: TLS without certificates", l.Address)
+		}
 		bound, err := bind(l)
 		if err != nil {
 			return err

@@ -53,6 +53,10 @@ func newApp(in config.Input, c *config.Config, opened sources, log zerolog.Logge
 	if err != nil {
 		return nil, err
 	}
+	certificates, err := readCertificates(&c.TLS)
+	if err != nil {
+		return nil, err
+	}
 	seed := hasher.NewSeed()
 	if c.MemoryFile != "" {
 		if saved, ok := store.SavedSeed(c.MemoryFile); ok {
@@ -88,7 +92,7 @@ func newApp(in config.Input, c *config.Config, opened sources, log zerolog.Logge
 		Version: protocolVersion, Logger: log, Settings: settings(c), SetLogLevel: setLogLevel,
 		SetVerbose: func(level int) { zerolog.SetGlobalLevel(levelOf(level)) },
 		Operator:   server.Operator{Reload: a.reload, Pattern: a.pattern},
-		Listen:     listeners(c),
+		Listen:     listeners(c), TLS: certificates,
 	}
 	if c.AllowStop {
 		o.OnShutdown = func(graceful bool) {
@@ -109,7 +113,7 @@ func listeners(c *config.Config) []server.Listener {
 	all := make([]server.Listener, 0, len(c.Listen))
 	for _, l := range c.Listen {
 		all = append(all, server.Listener{
-			Address: l.Address(), Only: speak[cmp.Or(l.Proto, c.Protocol)], Tag: l.Tag, Backlog: c.Backlog,
+			Address: l.Address(), TLS: tlsMode(c, l.TLS), Only: speak[cmp.Or(l.Proto, c.Protocol)], Tag: l.Tag, Backlog: c.Backlog,
 		})
 	}
 	return all
@@ -385,7 +389,7 @@ func settings(c *config.Config) []server.Setting {
 	if p, ok := protocols[proto]; ok {
 		proto = p
 	}
-	return []server.Setting{
+	return append(tlsSettings(&c.TLS), []server.Setting{
 		{Name: "tcpport", Value: strconv.Itoa(c.Port)},
 		{Name: "udpport", Value: strconv.Itoa(c.UDPPort)},
 		{Name: "inter", Value: hosts},
@@ -405,5 +409,5 @@ func settings(c *config.Config) []server.Setting {
 		{Name: "maxconns_fast", Value: word[c.MaxConnsFast]},
 		{Name: "pass_inline", Value: strconv.Itoa(c.PassInline)},
 		{Name: "pass_background", Value: strconv.Itoa(c.PassBack)},
-	}
+	}...)
 }
