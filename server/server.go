@@ -42,7 +42,7 @@ type Options struct {
 	SlowTimeout time.Duration // a connection that takes none of its output for longer is closed; default 60 s
 
 	Users     *Users        // -Y, -S: who may use the server; nil: everybody
-	FailDelay time.Duration // a wrong password is answered after so long, default 1 s
+	FailDelay time.Duration // a wrong password is answered after so long, default 300 ms
 
 	TLS              *Certificates // for listeners with TLS
 	HandshakeTimeout time.Duration // a connection that is not encrypted after this long is closed; default 10 s
