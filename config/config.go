@@ -7,6 +7,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -36,19 +37,25 @@ const (
 // Options are memcached's command-line options that have, or will have, an effect. Zero values are as stated; all others are
 // defaults that Load fills in.
 type Options struct {
-	Listen       []Listen      // -l with -p; empty only where UDP is not
-	UDP          []Listen      // -l with -U; empty: no UDP
+	Listen       []Listen      // -l with -p, or -s alone; never empty
+	Interfaces   string        // -l as given; empty: it was not
 	Port         int           // -p as given; -1 asks for any free port
-	UDPPort      int           // -U as given; 0 is off, -1 asks for any free port
+	Socket       string        // -s: listen on this UNIX socket and nowhere else; empty is none
+	Access       fs.FileMode   // -a: permissions of Socket
+	UDPPort      int           // -U; 0 is off
 	Memory       int64         // -m in bytes, overhead included
 	MaxItem      int           // -I in bytes, at most half of Memory
 	NoEvict      bool          // -M
 	NoCAS        bool          // -C
 	MaxConns     int           // -c
 	MaxConnsFast bool          // -o maxconns_fast: refuse connections over MaxConns instead of letting them wait
+	User         string        // -u: whose identity root takes on; empty: it stays root
+	Daemon       bool          // -d
+	CoreDumps    bool          // -r
+	LockMemory   bool          // -k
 	Threads      int           // -t: workers
 	Backlog      int           // -b
-	ReqsPerEvent int           // -R
+	ReqsPerEvent int           // -R: commands of a connection in one turn; 0: it was not given, bytes alone bound a turn
 	Verbosity    int           // how many -v
 	IdleTimeout  time.Duration // -o idle_timeout; 0 is never
 	Protocol     string        // -B: auto, ascii or binary; -Y and -S say which of the latter
@@ -67,7 +74,9 @@ type Options struct {
 	PassBack     int           // -o pass_background: records per lock hold in the background
 	GrowthFactor float64       // -f, for stats settings only
 	ChunkSize    int           // -n, for stats settings only
-	TLS          TLSOptions    // -Z
+
+	// Shown are values of further options without an effect, by their names in memcached's stats settings; nil: none given.
+	Shown map[string]string
 }
 
 func defaults() Options {
@@ -78,14 +87,13 @@ func defaults() Options {
 		MaxConnsFast: true,
 		Threads:      4,
 		Backlog:      1024,
-		ReqsPerEvent: 20,
+		Access:       0o700,
 		Protocol:     "auto",
 		Delimiter:    ':',
 		PassInline:   16,
 		PassBack:     64,
 		GrowthFactor: 1.25,
 		ChunkSize:    48,
-		TLS:          defaultTLS(),
 	}
 }
 

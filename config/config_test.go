@@ -55,7 +55,7 @@ func TestDefaults(t *testing.T) {
 	c := mustLoad(t, input(nil, nil))
 	want := &Config{Options: Options{
 		Listen: []Listen{{Host: "127.0.0.1", Port: 11211}}, Port: 11211, Memory: 64 << 20, MaxItem: 1 << 20, MaxConns: 1024, MaxConnsFast: true,
-		Threads: 4, Backlog: 1024, ReqsPerEvent: 20, Protocol: "auto", Delimiter: ':', PassInline: 16, PassBack: 64, GrowthFactor: 1.25, ChunkSize: 48, TLS: defaultTLS(),
+		Threads: 4, Backlog: 1024, Access: 0o700, Protocol: "auto", Delimiter: ':', PassInline: 16, PassBack: 64, GrowthFactor: 1.25, ChunkSize: 48,
 	}}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
@@ -78,16 +78,17 @@ func TestOptions(t *testing.T) {
 		{"verbose", "-v -vv --verbose --verbose=7", "Verbosity=5"},
 		{"blank before the value", "-m\t128", "Memory=134217728"},
 		{"any free port", "-p -1", "Port=-1 Listen=[127.0.0.1:0]"},
-		{"UDP port alone", "-U 11300", "UDPPort=11300 Port=11300 Listen=[127.0.0.1:11300] UDP=[127.0.0.1:11300] Notes=[-U has no effect: UDP is not there yet]"},
-		{"UDP on addresses with ports of their own", "-U 11300 -l 10.0.0.1,tag[a]:10.0.0.2:99 -p 11400", "UDPPort=11300 Port=11400 Listen=[10.0.0.1:11400 10.0.0.2:99//a] UDP=[10.0.0.1:11300 10.0.0.2:99] Notes=[-U has no effect: UDP is not there yet]"},
-		{"UDP alone", "-U 11300 -p 0", "UDPPort=11300 Port=0 Listen=[] UDP=[127.0.0.1:11300] Notes=[-U has no effect: UDP is not there yet]"},
-		{"UDP and TCP port", "-U 11300 -p 11400", "UDPPort=11300 Port=11400 Listen=[127.0.0.1:11400] UDP=[127.0.0.1:11300] Notes=[-U has no effect: UDP is not there yet]"},
-		{"listen", "-l 10.0.0.1,10.0.0.2:99", "Listen=[10.0.0.1:11211 10.0.0.2:99]"},
-		{"listen twice", "-l 10.0.0.1 -l 10.0.0.2;10.0.0.1", "Listen=[10.0.0.1:11211 10.0.0.2:11211]"},
-		{"listen everywhere", "-l *", "Listen=[:11211]"},
-		{"listen on IPv6", "-l [::1]:99,::1,[fe80::1]", "Listen=[[::1]:99 [::1]:11211 [fe80::1]:11211]"},
-		{"listen on a name", "-l localhost:99", "Listen=[localhost:99]"},
-		{"listen, protocol and tag", "-l proto[ascii]:tag[a]:127.0.0.1:99,tag_web_:::1", "Listen=[127.0.0.1:99/ascii/a [::1]:11211//web]"},
+		{"UDP port alone", "-U 11300", "UDPPort=11300 Port=11300 Listen=[127.0.0.1:11300] Notes=[-U has no effect: UDP is not there yet]"},
+		{"UDP and TCP port", "-U 11300 -p 11400", "UDPPort=11300 Port=11400 Listen=[127.0.0.1:11400] Notes=[-U has no effect: UDP is not there yet]"},
+		{"listen", "-l 10.0.0.1,10.0.0.2:99", "Listen=[10.0.0.1:11211 10.0.0.2:99] Interfaces=10.0.0.1,10.0.0.2:99"},
+		{"listen twice", "-l 10.0.0.1 -l 10.0.0.2;10.0.0.1", "Listen=[10.0.0.1:11211 10.0.0.2:11211] Interfaces=10.0.0.1,10.0.0.2"},
+		{"listen everywhere", "-l *", "Listen=[:11211] Interfaces=*"},
+		{"listen on IPv6", "-l [::1]:99,::1,[fe80::1]", "Listen=[[::1]:99 [::1]:11211 [fe80::1]:11211] Interfaces=[::1]:99,::1,[fe80::1]"},
+		{"listen on a name", "-l localhost:99", "Listen=[localhost:99] Interfaces=localhost:99"},
+		{"listen, protocol and tag", "-l proto[ascii]:tag[a]:127.0.0.1:99,tag_web_:::1", "Listen=[127.0.0.1:99/ascii/a [::1]:11211//web] Interfaces=proto[ascii]:tag[a]:127.0.0.1:99,tag_web_:::1"},
+		{"UNIX socket", "-s /run/m.sock", "Socket=/run/m.sock Listen=[/run/m.sock]"},
+		{"UNIX socket and no port", "-s /run/m.sock -p 0 -a 0770", "Socket=/run/m.sock Port=0 Access=-rwxrwx--- Listen=[/run/m.sock]"},
+		{"UNIX socket before the network", "-s /run/m.sock -l ::1 -p 5", "Socket=/run/m.sock Port=5 Interfaces=::1 Listen=[/run/m.sock] Notes=[-l has no effect: -s turns the network off]"},
 		{"item size", "-I 2m", "MaxItem=2097152"},
 		{"item size in k", "-I 512K", "MaxItem=524288"},
 		{"item size in bytes", "-I 2048", "MaxItem=2048"},
@@ -95,23 +96,20 @@ func TestOptions(t *testing.T) {
 		{"half of memory", "-m 2 -I 1m", "Memory=2097152"},
 		{"switches", "-AFXW -D_", "AllowStop=true NoFlush=true NoDump=true NoWatch=true Delimiter=95 Detail=true"},
 		{"files", "-P /run/x.pid", "PIDFile=/run/x.pid"},
-		{"extended", "-o idle_timeout=60,no_maxconns_fast,pass_inline=8,,pass_background=32", "IdleTimeout=1m0s PassInline=8 PassBack=32 Notes=[-o no_maxconns_fast has no effect here]"},
-		{"extended without effect", "-o modern,slab_automove,slab_automove=2 -o hash_algorithm=xxh3", "Notes=[-o modern has no effect here -o slab_automove has no effect here -o hash_algorithm has no effect here]"},
+		{"extended", "-o idle_timeout=60,no_maxconns_fast,pass_inline=8,,pass_background=32", "IdleTimeout=1m0s MaxConnsFast=false PassInline=8 PassBack=32"},
+		{"extended without effect", "-o modern,slab_automove,slab_automove=2 -o hash_algorithm=xxh3", "Shown=map[slab_automove:2] Notes=[-o modern has no effect here -o slab_automove has no effect here -o hash_algorithm has no effect here]"},
+		{"extended, shown", "-o slab_automove,hot_max_factor=.5,slab_chunk_max=16,hashpower=20", "Shown=map[hashpower_init:20 hot_max_factor:0.50 slab_automove:1 slab_chunk_max:16384] " +
+			"Notes=[-o slab_automove has no effect here -o hot_max_factor has no effect here -o slab_chunk_max has no effect here -o hashpower has no effect here]"},
+		{"maxconns_fast, the last one counts", "-o no_modern -o maxconns_fast", ""},
 		{"backlog and slabs", "-b 5 -f 1.1 -n 96", "Backlog=5 GrowthFactor=1.1 ChunkSize=96 Notes=[-f has no effect: there are no slab classes -n has no effect: there are no slab classes]"},
 		{"protocol", "-B auto", ""},
 		{"ascii", "-B ascii", "Protocol=ascii"},
 		{"binary", "-B binary", "Protocol=binary"},
 		{"end of options", "-v --", "Verbosity=1"},
 		{"many workers", "-t 65", "Threads=65 Notes=[-t 65 is a high number of workers; the number of cores or less serves better]"},
-		{"as in a unit file", "-d -u memcache -k -r -L -R 30 -N 2 -a 770 -e /tmp/m", "ReqsPerEvent=30 MemoryFile=/tmp/m Notes=[" +
-			"-d has no effect: the server stays in the foreground; let systemd or a container run it " +
-			"-u has no effect: the server stays the user it was started as; let systemd or a container set it " +
-			"-k has no effect: memory is not locked " +
-			"-r has no effect: the limit for core files stays as it was; see GOTRACEBACK " +
-			"-L has no effect: the kernel's setting for transparent huge pages holds " +
-			"-R has no effect: a worker's turn is bounded by bytes " +
-			"-N has no effect: connections are dealt to workers at accept " +
-			"-a has no effect: UNIX sockets are not there yet]"},
+		{"as in a unit file", "-d -u memcache -k -r -L -R 30 -N 2 -a 770 -e /tmp/m", "Daemon=true User=memcache LockMemory=true CoreDumps=true ReqsPerEvent=30 Access=-rwxrwx--- MemoryFile=/tmp/m Shown=map[num_napi_ids:2] Notes=[" +
+			"-L has no effect: huge pages are asked for where they help, and for the rest the kernel's setting holds " +
+			"-N has no effect: connections are dealt to workers at accept]"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := mustLoad(t, input(nil, nil, strings.Split(tt.args, " ")...))
@@ -136,7 +134,10 @@ func diff(c *Config) string {
 		if listen, ok := got.Field(i).Interface().([]Listen); ok {
 			var all []string
 			for _, a := range listen {
-				s := a.Address()
+				s := a.Path
+				if s == "" {
+					s = a.Address()
+				}
 				if a.Proto != "" || a.Tag != "" {
 					s += "/" + a.Proto + "/" + a.Tag
 				}
@@ -163,12 +164,12 @@ func TestOptionErrors(t *testing.T) {
 		args string // parted at blanks
 		want string
 	}{
-		{"unknown", "-q", `unknown option -q in "-q"; --help lists them`},
-		{"unknown long", "--memory-limt=5", `unknown option --memory-limt; did you mean memory-limit?`},
-		{"ambiguous", "--enable-s", `option --enable-s is ambiguous; write one of --enable-sasl, --enable-shutdown, --enable-ssl in full`},
-		{"long without a value", "--port", `--port lacks its value; write --port=NUM`},
-		{"long with a value too many", "--disable-cas=1", `--disable-cas takes no value; write it alone`},
-		{"no value", "-m", `-m lacks its value; write -m MIB`},
+		{"unknown", "-q", `invalid option -- 'q' in "-q"; --help lists them`},
+		{"unknown long", "--memory-limt=5", `unrecognized option '--memory-limt'; did you mean memory-limit?`},
+		{"ambiguous", "--enable-s", `option '--enable-s' is ambiguous; possibilities: '--enable-sasl' '--enable-shutdown' '--enable-ssl'; write one in full`},
+		{"long without a value", "--port", `option '--port' requires an argument; write --port=NUM`},
+		{"long with a value too many", "--disable-cas=1", `option '--disable-cas' doesn't allow an argument; write it alone`},
+		{"no value", "-m", `option requires an argument -- 'm'; write -m MIB`},
 		{"no number", "-m 1g", `-m: "1g" is no whole number; write one from 1 to 1073741824`},
 		{"no memory", "-m 0", `-m: 0 is out of bounds; write a number from 1 to 1073741824`},
 		{"port", "-p 65536", `-p: Invalid port number 65536. Write one from 1 to 65535`},
@@ -196,14 +197,17 @@ func TestOptionErrors(t *testing.T) {
 		{"listen protocol", "-l proto[x]:::1", `-l: Invalid protocol spec: "proto[x]:::1"; write proto[ascii]:ADDR, proto[binary]:ADDR or proto[negotiating]:ADDR`},
 		{"listen tag", "-l tag[x:::1", `-l: Invalid tag in socket config: "tag[x:::1"; write tag[NAME]:ADDR`},
 		{"listen long tag", "-l tag[123456789]:::1", `-l: Listener tags must be between 1 and 8 characters: "123456789"`},
-		{"listen notls", "-l notls:127.0.0.1", `-l: 'notls' option is valid only when SSL is enabled; write -Z, or take it out of "notls:127.0.0.1"`},
+		{"listen notls", "-l notls:127.0.0.1", `-l: 'notls' option is valid only when SSL is enabled; take it out of "notls:127.0.0.1"`},
 		{"suboption", "-o idle_timout=5", `-o: Illegal suboption "idle_timout"; did you mean idle_timeout?`},
-		{"suboption without value", "-o idle_timeout", `-o: Missing idle_timeout argument; write idle_timeout=SECONDS`},
-		{"suboption out of bounds", "-o hashpower=8", `-o hashpower: Initial hashtable multiplier is too low or too high; write a whole number from 12 to 32`},
+		{"suboption without value", "-o idle_timeout", `-o: Missing numeric argument for idle_timeout; write idle_timeout=SECONDS`},
+		{"suboption out of bounds", "-o hashpower=8", `-o hashpower: Initial hashtable multiplier of 8 is too low; write a whole number from 12 to 32`},
 		{"suboption no number", "-o idle_timeout=x", `-o idle_timeout: "x" is out of bounds; write a whole number from 0 to 2147483647`},
 		{"suboption name", "-o hash_algorithm=md5", `-o hash_algorithm: Unknown hash_algorithm option (jenkins, murmur3, xxh3)`},
 		{"suboption ratio", "-o slab_automove_ratio=2", `-o slab_automove_ratio: slab_automove_ratio must be > 0 and < 1`},
-		{"UNIX socket", "-s /run/x", `-s: UNIX sockets are not there yet; leave it out and use -l 127.0.0.1`},
+		{"TLS", "-Z", `-Z: TLS is not there yet, and without it traffic would be readable; leave it out if that is meant`},
+		{"UNIX socket's path", "-s /" + strings.Repeat("x", 107), `-s: the path of a UNIX socket has at most 107 bytes, and this one has 108; choose a shorter one`},
+		{"UNIX socket's mask", "-s /run/x -a 780", `-a: "780" is no access mask; write three octal digits such as 0770`},
+		{"UNIX socket's mask, too much", "-s /run/x -a 1777", `-a: "1777" is no access mask; write three octal digits such as 0770`},
 		{"config", "--config nowhere.yaml", `--config: open nowhere.yaml: file does not exist; name a file that can be read`},
 		{"memcached.conf", "--memcached-conf nowhere.conf", `--memcached-conf: open nowhere.conf: file does not exist; name a file that can be read`},
 		{"pidfile", "--pidfile=", `-P: its value is empty; write -P FILE`},
@@ -244,8 +248,8 @@ func TestOwnOptions(t *testing.T) {
 		t.Errorf("key = %q, Memory = %d, offline = %v, other = %v", key, c.Memory, offline, other)
 	}
 	in.Args = []string{"--offline=yes"}
-	wantError(t, in, `--offline takes no value; write it alone`)
-	wantError(t, input(nil, nil, "--key=a"), `unknown option --key; known are `+knownLong())
+	wantError(t, in, `option '--offline' doesn't allow an argument; write it alone`)
+	wantError(t, input(nil, nil, "--key=a"), `unrecognized option '--key'; known are `+knownLong())
 }
 
 func knownLong() string {
@@ -284,14 +288,14 @@ func TestMemcachedConf(t *testing.T) {
 		"bad.conf":       "-m 64\n-c 0\n\n-I 64m\n-x\nfoo -p 1\n",
 		"inner.conf":     "--memcached-conf memcached.conf\n",
 	}
-	notes := "Notes=[memcached.conf:5: logfile is left out: the log goes to standard error -u has no effect: the server stays the user it was started as; let systemd or a container set it]"
+	notes := "Notes=[memcached.conf:5: logfile is left out: the log goes to standard error]"
 	for _, tt := range []struct {
 		name string
 		args string
 		want string
 	}{
-		{"alone", "--memcached-conf memcached.conf", "Memory=134217728 Port=11212 Listen=[10.0.0.1:11212 10.0.0.2:11212] MaxConns=77 IdleTimeout=5s Verbosity=1 PIDFile=/var/run/memcached/memcached.pid " + notes},
-		{"the command line wins", "-m 256 -vvv -l ::1 -p 1 --memcached-conf=memcached.conf -c 9", "Memory=268435456 Port=1 Listen=[[::1]:1] MaxConns=9 IdleTimeout=5s Verbosity=3 PIDFile=/var/run/memcached/memcached.pid " + notes},
+		{"alone", "--memcached-conf memcached.conf", "Memory=134217728 Port=11212 Listen=[10.0.0.1:11212 10.0.0.2:11212] Interfaces=10.0.0.1,10.0.0.2 MaxConns=77 IdleTimeout=5s Verbosity=1 PIDFile=/var/run/memcached/memcached.pid User=memcache " + notes},
+		{"the command line wins", "-m 256 -vvv -l ::1 -p 1 --memcached-conf=memcached.conf -c 9", "Memory=268435456 Port=1 Listen=[[::1]:1] Interfaces=::1 MaxConns=9 IdleTimeout=5s Verbosity=3 PIDFile=/var/run/memcached/memcached.pid User=memcache " + notes},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := mustLoad(t, input(files, nil, strings.Fields(tt.args)...))
@@ -303,7 +307,7 @@ func TestMemcachedConf(t *testing.T) {
 	t.Run("errors have lines", func(t *testing.T) {
 		wantError(t, input(files, nil, "--memcached-conf", "bad.conf"), `bad.conf:2: -c: Maximum connections must be greater than 0
 bad.conf:4: -I: Cannot set item size limit higher than 1/2 of memory max. Lower -I (67108864 bytes) or raise -m (67108864 bytes)
-bad.conf:5: unknown option -x in "-x"; --help lists them`)
+bad.conf:5: invalid option -- 'x' in "-x"; --help lists them`)
 	})
 	t.Run("not within itself", func(t *testing.T) {
 		wantError(t, input(files, nil, "--memcached-conf", "inner.conf"), `inner.conf:1: --memcached-conf stands in such a file itself; take it out`)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -8,12 +9,16 @@ import (
 
 // extended is a name under -o. The check functions know memcached's bounds and sentences; nil checks nothing.
 type extended struct {
-	name  string
-	arg   string // what its value is called; empty: it takes none
-	maybe bool   // the value may be left out
-	help  string // empty: accepted without effect
-	check func(value string) string
-	set   func(o *Options, value string)
+	name    string
+	arg     string // what its value is called; empty: it takes none
+	maybe   bool   // the value may be left out
+	help    string // empty: accepted without effect
+	missing string // memcached's sentence where the value is left out, if it is not "Missing NAME argument"
+	check   func(value string) string
+	set     func(o *Options, value string)
+
+	stat string                    // what stats settings calls it, where it shows the value without an effect
+	as   func(value string) string // how it shows it; nil: as it was given
 }
 
 func (e *extended) head() string {
@@ -23,53 +28,63 @@ func (e *extended) head() string {
 	return e.name + "=" + e.arg
 }
 
-var extendedTable = slices.Concat(tlsTable, []*extended{
+var extendedTable = []*extended{
 	// With an effect.
-	{name: "idle_timeout", arg: "SECONDS", help: "close a connection that is idle this long (default 0: never)", check: between(0, 1<<31-1, ""), set: func(o *Options, v string) { o.IdleTimeout = seconds(atoi(v)) }},
+	{name: "idle_timeout", arg: "SECONDS", missing: "Missing numeric argument for idle_timeout", help: "close a connection that is idle this long (default 0: never)", check: between(0, 1<<31-1, ""), set: func(o *Options, v string) { o.IdleTimeout = seconds(atoi(v)) }},
 	{name: "maxconns_fast", help: "refuse connections over -c at once (default)", set: func(o *Options, _ string) { o.MaxConnsFast = true }},
+	{name: "no_maxconns_fast", help: "let connections over -c wait until others end", set: func(o *Options, _ string) { o.MaxConnsFast = false }},
+	{name: "no_modern", help: "no_maxconns_fast", set: func(o *Options, _ string) { o.MaxConnsFast = false }},
 	{name: "pass_inline", arg: "NUM", help: "records looked at per lock hold before an insert (default 16)", check: between(1, 64, ""), set: func(o *Options, v string) { o.PassInline = atoi(v) }},
 	{name: "pass_background", arg: "NUM", help: "records looked at per lock hold in the background (default 64)", check: between(1, 64, ""), set: func(o *Options, v string) { o.PassBack = atoi(v) }},
 
 	// memcached's hash table, slabs, LRU and logger, and what is not there yet.
-	{name: "no_maxconns_fast"},
-	{name: "hashpower", arg: "NUM", check: between(12, 32, "Initial hashtable multiplier is too low or too high")},
+	{name: "hashpower", arg: "NUM", missing: "Missing numeric argument for hashpower", check: hashpower, stat: "hashpower_init"},
 	{name: "no_hashexpand"},
 	{name: "hash_algorithm", arg: "NAME", check: oneOf("Unknown hash_algorithm option (jenkins, murmur3, xxh3)", "jenkins", "murmur3", "xxh3")},
 	{name: "slab_reassign"},
 	{name: "no_slab_reassign"},
-	{name: "slab_automove", arg: "NUM", maybe: true, check: between(0, 2, "slab_automove must be between 0 and 2")},
+	{name: "slab_automove", arg: "NUM", maybe: true, check: between(0, 2, "slab_automove must be between 0 and 2"), stat: "slab_automove", as: orOne},
 	{name: "no_slab_automove"},
-	{name: "slab_automove_ratio", arg: "NUM", check: above(0, 1, "slab_automove_ratio must be > 0 and < 1")},
-	{name: "slab_automove_window", arg: "NUM", check: between(3, 1800, "slab_automove_window must be > 2 and < 1800")},
+	{name: "slab_automove_ratio", arg: "NUM", check: above(0, 1, "slab_automove_ratio must be > 0 and < 1"), stat: "slab_automove_ratio", as: hundredths},
+	{name: "slab_automove_window", arg: "NUM", check: between(3, 1800, "slab_automove_window must be > 2 and < 1800"), stat: "slab_automove_window"},
 	{name: "slab_sizes", arg: "SIZES"},
-	{name: "slab_chunk_max", arg: "KIB", check: between(1, 1024, "slab_chunk_max must be specified in kilobytes.")},
+	{name: "slab_chunk_max", arg: "KIB", check: between(1, 1024, "slab_chunk_max must be specified in kilobytes."), stat: "slab_chunk_max", as: times(1 << 10)},
 	{name: "no_chunked_items"},
-	{name: "tail_repair_time", arg: "SECONDS", check: between(10, 1<<31-1, "Cannot set tail_repair_time to less than 10 seconds")},
+	{name: "tail_repair_time", arg: "SECONDS", check: between(10, 1<<31-1, "Cannot set tail_repair_time to less than 10 seconds"), stat: "tail_repair_time", missing: "Missing numeric argument for tail_repair_time"},
 	{name: "lru_crawler"},
 	{name: "no_lru_crawler"},
-	{name: "lru_crawler_sleep", arg: "MICROSECONDS", check: between(0, 1000000, "LRU crawler sleep must be between 0 and 1 second")},
-	{name: "lru_crawler_tocrawl", arg: "NUM", check: between(0, 1<<32-1, "lru_crawler_tocrawl takes a numeric 32bit value")},
+	{name: "lru_crawler_sleep", arg: "MICROSECONDS", check: between(0, 1000000, "LRU crawler sleep must be between 0 and 1 second"), stat: "lru_crawler_sleep", missing: "Missing lru_crawler_sleep value"},
+	{name: "lru_crawler_tocrawl", arg: "NUM", check: between(0, 1<<32-1, "lru_crawler_tocrawl takes a numeric 32bit value"), stat: "lru_crawler_tocrawl", missing: "Missing lru_crawler_tocrawl value"},
 	{name: "lru_maintainer"},
 	{name: "no_lru_maintainer"},
-	{name: "hot_lru_pct", arg: "PERCENT", check: between(1, 79, "hot_lru_pct must be > 1 and < 80")},
-	{name: "warm_lru_pct", arg: "PERCENT", check: between(1, 79, "warm_lru_pct must be > 1 and < 80")},
-	{name: "hot_max_factor", arg: "NUM", check: above(0, 1e9, "hot_max_factor must be > 0")},
-	{name: "warm_max_factor", arg: "NUM", check: above(0, 1e9, "warm_max_factor must be > 0")},
-	{name: "temporary_ttl", arg: "SECONDS", check: between(0, 1<<31-1, "")},
+	{name: "hot_lru_pct", arg: "PERCENT", check: between(1, 79, "hot_lru_pct must be > 1 and < 80"), stat: "hot_lru_pct"},
+	{name: "warm_lru_pct", arg: "PERCENT", check: between(1, 79, "warm_lru_pct must be > 1 and < 80"), stat: "warm_lru_pct"},
+	{name: "hot_max_factor", arg: "NUM", check: above(0, 1e9, "hot_max_factor must be > 0"), stat: "hot_max_factor", as: hundredths},
+	{name: "warm_max_factor", arg: "NUM", check: above(0, 1e9, "warm_max_factor must be > 0"), stat: "warm_max_factor", as: hundredths},
+	{name: "temporary_ttl", arg: "SECONDS", check: between(0, 1<<31-1, ""), stat: "temporary_ttl"},
 	{name: "track_sizes"},
-	{name: "watcher_logbuf_size", arg: "KIB", check: between(0, 1<<32-1, "could not parse argument to watcher_logbuf_size")},
-	{name: "worker_logbuf_size", arg: "KIB", check: between(0, 1<<32-1, "could not parse argument to worker_logbuf_size")},
-	{name: "read_buf_mem_limit", arg: "MIB", check: between(0, 1<<32-1, "could not parse argument to read_buf_mem_limit")},
+	{name: "watcher_logbuf_size", arg: "KIB", check: between(0, 1<<32-1, "could not parse argument to watcher_logbuf_size"), stat: "watcher_logbuf_size", as: times(1 << 10)},
+	{name: "worker_logbuf_size", arg: "KIB", check: between(0, 1<<32-1, "could not parse argument to worker_logbuf_size"), stat: "worker_logbuf_size", as: times(1 << 10)},
+	{name: "read_buf_mem_limit", arg: "MIB", check: between(0, 1<<32-1, "could not parse argument to read_buf_mem_limit"), stat: "read_buf_mem_limit", as: times(1 << 20)},
 	{name: "resp_obj_mem_limit", arg: "MIB", maybe: true},
 	{name: "inline_ascii_resp"},
 	{name: "no_inline_ascii_resp"},
 	{name: "modern"},
-	{name: "no_modern"},
 	{name: "drop_privileges"},
 	{name: "no_drop_privileges"},
 	{name: "sock_cookie_id", arg: "NUM", maybe: true},
 
-	// Proxy and extstore, which are not there.
+	// TLS, which -Z turns on, proxy and extstore.
+	{name: "ssl_chain_cert", arg: "FILE"},
+	{name: "ssl_key", arg: "FILE"},
+	{name: "ssl_verify_mode", arg: "NUM", check: between(0, 3, "Invalid ssl_verify_mode. Use help to see valid options.")},
+	{name: "ssl_keyformat", arg: "NUM"},
+	{name: "ssl_ciphers", arg: "LIST"},
+	{name: "ssl_ca_cert", arg: "FILE"},
+	{name: "ssl_wbuf_size", arg: "KIB", check: between(0, 1<<32-1, "could not parse argument to ssl_wbuf_size")},
+	{name: "ssl_session_cache"},
+	{name: "ssl_kernel_tls"},
+	{name: "ssl_min_version", arg: "NUM", check: between(0, 3, "Invalid ssl_min_version. Use help to see valid options.")},
 	{name: "proxy_config", arg: "FILE"},
 	{name: "proxy_arg", arg: "TEXT"},
 	{name: "proxy_uring"},
@@ -88,7 +103,8 @@ var extendedTable = slices.Concat(tlsTable, []*extended{
 	{name: "ext_max_sleep", arg: "MICROSECONDS"},
 	{name: "ext_max_frag", arg: "NUM"},
 	{name: "ext_drop_unread"},
-})
+	{name: "slab_automove_freeratio", arg: "NUM"},
+}
 
 // setExtended reads the value of -o as getsubopt does: at commas, a name or name=value each.
 func setExtended(l *loader, g given) {
@@ -109,7 +125,7 @@ func setExtended(l *loader, g given) {
 		e := extendedTable[i]
 		switch {
 		case e.arg != "" && !has && !e.maybe:
-			l.fail(g.at, "-o: Missing %s argument; write %s", e.name, e.head())
+			l.fail(g.at, "-o: %s; write %s", cmp.Or(e.missing, "Missing "+e.name+" argument"), e.head())
 			continue
 		case e.check != nil && has:
 			if fault := e.check(value); fault != "" {
@@ -117,12 +133,50 @@ func setExtended(l *loader, g given) {
 				continue
 			}
 		}
-		if e.set == nil {
-			l.note("-o %s has no effect here", e.name)
+		switch {
+		case e.set != nil:
+			e.set(&l.c.Options, value)
 			continue
+		case e.as != nil:
+			value = e.as(value)
 		}
-		e.set(&l.c.Options, value)
+		if e.stat != "" {
+			l.show(e.stat, value)
+		}
+		l.note("-o %s has no effect here", e.name)
 	}
+}
+
+// show keeps a value for stats settings.
+func (l *loader) show(name, value string) {
+	if l.c.Shown == nil {
+		l.c.Shown = map[string]string{}
+	}
+	l.c.Shown[name] = value
+}
+
+// The next three are how memcached shows what a check has admitted.
+
+func orOne(value string) string { return cmp.Or(value, "1") }
+
+func hundredths(value string) string {
+	f, _ := strconv.ParseFloat(value, 64)
+	return strconv.FormatFloat(f, 'f', 2, 64)
+}
+
+func times(unit int) func(string) string {
+	return func(value string) string { return strconv.Itoa(atoi(value) * unit) }
+}
+
+func hashpower(value string) string {
+	n, err := strconv.Atoi(value)
+	switch {
+	case err == nil && n > 32:
+		return "Initial hashtable multiplier of " + value + " is too high; write a whole number from 12 to 32"
+	case err != nil || n < 12:
+		return "Initial hashtable multiplier of " + value + " is too low; write a whole number from 12 to 32"
+	}
+	return ""
 }
 
 // between admits whole numbers; words is memcached's sentence for all others.

@@ -26,7 +26,7 @@ type given struct {
 	at    place
 }
 
-// parse reads words as getopt_long does: clusters (-vvm64), values behind or in the same word, --name=value, --name value,
+// parse reads words as getopt_long does, and complains in its words: clusters (-vvm64), values behind or in the same word, --name=value, --name value,
 // long names cut short where that is clear, "--" as the end.
 func (l *loader) parse(words []word) []given {
 	var out []given
@@ -63,11 +63,11 @@ func (l *loader) parseLong(out []given, w word, next func() (string, bool)) []gi
 	case opt == nil:
 		return out
 	case opt.arg == "" && has && !opt.mayHaveValue:
-		l.fail(w.at, "--%s takes no value; write it alone", opt.long)
+		l.fail(w.at, "option '--%s' doesn't allow an argument; write it alone", opt.long)
 		return out
 	case opt.arg != "" && !has:
 		if value, has = next(); !has {
-			l.fail(w.at, "--%s lacks its value; write --%s=%s", opt.long, opt.long, opt.arg)
+			l.fail(w.at, "option '--%s' requires an argument; write --%s=%s", opt.long, opt.long, opt.arg)
 			return out
 		}
 	}
@@ -101,14 +101,14 @@ func (l *loader) longOption(w word, name string) *option {
 	case 1:
 		return found[0]
 	case 0:
-		l.fail(w.at, "unknown option --%s; %s", name, didYouMean(name, known))
+		l.fail(w.at, "unrecognized option '--%s'; %s", name, didYouMean(name, known))
 	default:
 		names := make([]string, 0, len(found))
 		for _, o := range found {
-			names = append(names, "--"+o.long)
+			names = append(names, "'--"+o.long+"'")
 		}
 		slices.Sort(names)
-		l.fail(w.at, "option --%s is ambiguous; write one of %s in full", name, strings.Join(names, ", "))
+		l.fail(w.at, "option '--%s' is ambiguous; possibilities: %s; write one in full", name, strings.Join(names, " "))
 	}
 	return nil
 }
@@ -117,7 +117,7 @@ func (l *loader) parseCluster(out []given, w word, next func() (string, bool)) [
 	for i := 1; i < len(w.text); i++ {
 		opt := shortOption(w.text[i])
 		if opt == nil {
-			l.fail(w.at, "unknown option -%c in %q; --help lists them", rune(w.text[i]), w.text)
+			l.fail(w.at, "invalid option -- '%c' in %q; --help lists them", rune(w.text[i]), w.text)
 			return out
 		}
 		if opt.arg == "" {
@@ -128,7 +128,7 @@ func (l *loader) parseCluster(out []given, w word, next func() (string, bool)) [
 		if value == "" {
 			var has bool
 			if value, has = next(); !has {
-				l.fail(w.at, "-%c lacks its value; write -%c %s", opt.short, opt.short, opt.arg)
+				l.fail(w.at, "option requires an argument -- '%c'; write -%c %s", opt.short, opt.short, opt.arg)
 				return out
 			}
 		}

@@ -1,60 +1,82 @@
 package config
 
 import (
+	"io/fs"
 	"net"
 	"strconv"
 	"strings"
 )
 
-// Listen is one address to listen on.
+// Listen is one address to listen on. With Path the other fields are empty.
 type Listen struct {
+	Path  string // of a UNIX socket; empty: TCP
 	Host  string // name or address; empty: every one
 	Port  int    // 0: any free one
 	Proto string // ascii, binary or negotiating; empty: as -B says
 	Tag   string // at most 8 bytes; empty: none
-	TLS   string // with -Z: notls, btls (no certificates of clients), mtls (with them); empty: as ssl_verify_mode says
 }
 
 // Address is the host and port as net.Listen wants them.
 func (a Listen) Address() string { return net.JoinHostPort(a.Host, strconv.Itoa(a.Port)) }
 
-// finishListen turns -l with -p into Options.Listen, and with -U into Options.UDP.
+// maxSocketPath is the most bytes in the path of a UNIX socket: what Linux has room for, without the byte that ends it.
+const maxSocketPath = 107
+
+func setSocket(l *loader, g given) {
+	if len(g.value) > maxSocketPath {
+		l.fail(g.at, "-s: the path of a UNIX socket has at most %d bytes, and this one has %d; choose a shorter one", maxSocketPath, len(g.value))
+		return
+	}
+	stringOption(func(o *Options) *string { return &o.Socket })(l, g)
+}
+
+func setAccess(l *loader, g given) {
+	n, err := strconv.ParseUint(g.value, 8, 32)
+	if err != nil || n > 0o777 {
+		l.fail(g.at, "-a: %q is no access mask; write three octal digits such as 0770", g.value)
+		return
+	}
+	l.c.Access = fs.FileMode(n)
+}
+
+// finishListen turns -l and -p, or -s, into Options.Listen.
 func (l *loader) finishListen() {
+	l.c.Interfaces = strings.Join(l.listen, ",")
+	if l.c.Socket != "" { // as memcached has it: no network then, whatever else was given
+		l.c.Listen = []Listen{{Path: l.c.Socket}}
+		if l.listen != nil {
+			l.note("-l has no effect: -s turns the network off")
+		}
+		return
+	}
 	if l.listen == nil && !l.listenSeen {
 		l.listen = []string{"127.0.0.1"}
 	}
-	if l.c.Port == 0 && l.c.UDPPort == 0 {
+	port := l.c.Port
+	switch port {
+	case 0:
 		l.fail(place{}, "-p 0 turns TCP off, and nothing else is there to listen on; write a port, or -1 for any free one")
 		return
+	case -1:
+		port = 0
 	}
 	for _, spec := range l.listen {
-		a, fault := parseListen(spec, max(l.c.Port, 0), l.c.TLS.On)
+		a, fault := parseListen(spec, port)
 		if fault != "" {
 			l.fail(l.listenAt, "-l: %s", fault)
 			continue
 		}
-		if l.c.Port != 0 {
-			l.c.Listen = append(l.c.Listen, a)
-		}
-		if l.c.UDPPort != 0 { // an address with a port of its own has it in both
-			a, _ = parseListen(spec, max(l.c.UDPPort, 0), l.c.TLS.On)
-			l.c.UDP = append(l.c.UDP, Listen{Host: a.Host, Port: a.Port})
-		}
+		l.c.Listen = append(l.c.Listen, a)
 	}
 }
 
 // parseListen reads one address of -l: [notls|btls|mtls]: proto[NAME]: tag[NAME]: HOST :PORT, all but HOST optional.
-func parseListen(spec string, port int, withTLS bool) (Listen, string) {
+func parseListen(spec string, port int) (Listen, string) {
 	a := Listen{Port: port}
 	s := spec
 	for _, tls := range []string{"notls", "btls", "mtls"} {
-		rest, ok := strings.CutPrefix(s, tls+":")
-		if ok && !withTLS {
-			return a, "'" + tls + "' option is valid only when SSL is enabled; write -Z, or take it out of " + strconv.Quote(spec)
-		}
-		if ok {
-			a.TLS, s = tls, rest
-			break
+		if strings.HasPrefix(s, tls+":") {
+			return a, "'" + tls + "' option is valid only when SSL is enabled; take it out of " + strconv.Quote(spec)
 		}
 	}
 	if rest, ok := strings.CutPrefix(s, "proto["); ok {

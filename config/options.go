@@ -40,7 +40,7 @@ var optionTable = []*option{
 	{short: 'M', long: "disable-evictions", help: "refuse writes when memory is full, evict nothing", set: flag(func(o *Options) *bool { return &o.NoEvict })},
 	{short: 'C', long: "disable-cas", help: "keep no CAS", set: flag(func(o *Options) *bool { return &o.NoCAS })},
 	{short: 'b', long: "listen-backlog", arg: "NUM", help: "connections that may wait to be accepted (default 1024)", set: intOption(func(o *Options) *int { return &o.Backlog }, 1, 1<<30, "")},
-	{short: 'R', long: "max-reqs-per-event", arg: "NUM", help: "accepted as in memcached", note: "a worker's turn is bounded by bytes", set: intOption(func(o *Options) *int { return &o.ReqsPerEvent }, 1, 1<<30, "Number of requests per event must be greater than 0")},
+	{short: 'R', long: "max-reqs-per-event", arg: "NUM", help: "commands of a connection before the others have their turn (default: bounded by bytes alone)", set: intOption(func(o *Options) *int { return &o.ReqsPerEvent }, 1, 1<<30, "Number of requests per event must be greater than 0")},
 	{short: 'v', long: "verbose", mayHaveValue: true, help: "say more; -vv and -vvv still more", set: setVerbose},
 	{short: 'P', long: "pidfile", arg: "FILE", help: "write the process id to FILE", set: stringOption(func(o *Options) *string { return &o.PIDFile })},
 	{short: 'A', long: "enable-shutdown", help: "admit the shutdown command", set: flag(func(o *Options) *bool { return &o.AllowStop })},
@@ -50,21 +50,21 @@ var optionTable = []*option{
 	{short: 'D', arg: "CHAR", help: "delimiter of prefixes in stats detail, and stats detail on", set: setDelimiter},
 	{short: 'o', long: "extended", arg: "NAME,NAME=VALUE,...", help: "further options, see below", set: setExtended},
 	{short: 'B', long: "protocol", arg: "NAME", help: "what connections speak: ascii, binary or auto, as the first byte says (default auto)", set: setProtocol},
-	{short: 'U', long: "udp-port", arg: "NUM", help: "UDP port (default 0: off; -1: any free one)", note: "UDP is " + notYet, set: setUDP},
+	{short: 'U', long: "udp-port", arg: "NUM", help: "UDP port (default 0: off)", note: "UDP is " + notYet, set: setUDP},
 	{short: 'e', long: "memory-file", arg: "FILE", help: "keep memory over a restart", set: stringOption(func(o *Options) *string { return &o.MemoryFile })},
-	{short: 's', long: "unix-socket", arg: "FILE", help: "listen on a UNIX socket", refuse: "UNIX sockets are " + notYet + "; leave it out and use -l 127.0.0.1"},
-	{short: 'a', long: "unix-mask", arg: "MASK", help: "access of the UNIX socket", note: "UNIX sockets are " + notYet},
+	{short: 's', long: "unix-socket", arg: "FILE", help: "listen on a UNIX socket, and not on the network", set: setSocket},
+	{short: 'a', long: "unix-mask", arg: "MASK", help: "permissions of the UNIX socket, in octal (default 700)", set: setAccess},
 	{short: 'S', long: "enable-sasl", help: "binary protocol, with authentication by SASL PLAIN", set: setSASL},
 	{short: 'Y', long: "auth-file", arg: "FILE", help: "ascii protocol, with authentication: the first command is a set of \"user password\"; FILE has up to 8 lines user:password", set: setAuthFile},
-	{short: 'Z', long: "enable-ssl", help: "TLS on all addresses but those with notls: before them; see the names with ssl_ below", set: flag(func(o *Options) *bool { return &o.TLS.On })},
-	{short: 'd', long: "daemon", help: "accepted as in memcached", note: "the server stays in the foreground; let systemd or a container run it"},
-	{short: 'u', long: "user", arg: "NAME", help: "accepted as in memcached", note: "the server stays the user it was started as; let systemd or a container set it"},
-	{short: 'r', long: "enable-coredumps", help: "accepted as in memcached", note: "the limit for core files stays as it was; see GOTRACEBACK"},
-	{short: 'k', long: "lock-memory", help: "accepted as in memcached", note: "memory is not locked"},
-	{short: 'L', long: "enable-largepages", help: "accepted as in memcached", note: "the kernel's setting for transparent huge pages holds"},
+	{short: 'Z', long: "enable-ssl", help: "TLS", refuse: "TLS is " + notYet + ", and without it traffic would be readable; leave it out if that is meant"},
+	{short: 'd', long: "daemon", help: "run in the background; returns once it listens", set: flag(func(o *Options) *bool { return &o.Daemon })},
+	{short: 'u', long: "user", arg: "NAME", help: "give up root for this user", set: stringOption(func(o *Options) *string { return &o.User })},
+	{short: 'r', long: "enable-coredumps", help: "dump core on a crash, without a limit", set: flag(func(o *Options) *bool { return &o.CoreDumps })},
+	{short: 'k', long: "lock-memory", help: "keep all memory from being swapped out", set: flag(func(o *Options) *bool { return &o.LockMemory })},
+	{short: 'L', long: "enable-largepages", help: "accepted as in memcached", note: "huge pages are asked for where they help, and for the rest the kernel's setting holds"},
 	{short: 'f', long: "slab-growth-factor", arg: "NUM", help: "accepted as in memcached", note: "there are no slab classes", set: setGrowth},
 	{short: 'n', long: "slab-min-size", arg: "BYTES", help: "accepted as in memcached", note: "there are no slab classes", set: intOption(func(o *Options) *int { return &o.ChunkSize }, 1, 1<<30, "Chunk size must be greater than 0")},
-	{short: 'N', long: "napi-ids", arg: "NUM", help: "accepted as in memcached", note: "connections are dealt to workers at accept"},
+	{short: 'N', long: "napi-ids", arg: "NUM", help: "accepted as in memcached", note: "connections are dealt to workers at accept", set: setNAPI},
 	{short: 'h', long: "help", help: "print this help", ask: AskHelp},
 	{short: 'V', long: "version", help: "print the version", ask: AskVersion},
 	{short: 'i', long: "license", help: "print the licence", ask: AskLicense},
@@ -162,7 +162,7 @@ func setPort(l *loader, g given) {
 }
 
 func setUDP(l *loader, g given) {
-	if n, ok := l.number(g.at, "-U", g.value, -1, 65535, ""); ok {
+	if n, ok := l.number(g.at, "-U", g.value, 0, 65535, ""); ok {
 		l.c.UDPPort = n
 	}
 }
@@ -197,6 +197,12 @@ func setThreads(l *loader, g given) {
 	l.c.Threads = n
 	if n > 64 {
 		l.note("-t %d is a high number of workers; the number of cores or less serves better", n)
+	}
+}
+
+func setNAPI(l *loader, g given) {
+	if n, ok := l.number(g.at, "-N", g.value, 1, 1<<30, "Maximum number of NAPI IDs must be greater than 0"); ok {
+		l.show("num_napi_ids", strconv.Itoa(n))
 	}
 }
 
@@ -280,7 +286,6 @@ func (l *loader) finishOptions() {
 	}
 	l.finishListen()
 	l.finishAuth()
-	l.finishTLS()
 }
 
 // Help returns the options as lines for --help.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -192,7 +193,7 @@ func TestClientLeavesDuringReload(t *testing.T) {
 		op, other := talk(t, addr), talk(t, addr)
 		op.Write([]byte("reload\r\n"))
 		<-began
-		op.SetLinger(0)
+		op.Conn.(*net.TCPConn).SetLinger(0)
 		op.Close()
 		if !o.Net { // a goroutine that waits for the reload notices later
 			for s.conns.open.Load() > 1 {

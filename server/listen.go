@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -48,7 +49,8 @@ func (o *Options) viaNet(l *Listener) bool { return o.Net || l.net || l.TLS != N
 type socket struct {
 	net.Listener
 	of   *Listener
-	name string // for stats conns
+	name string      // for stats conns
+	file fs.FileInfo // unix: the socket's file
 }
 
 // lookupTime bounds the resolution of a listener's name.
@@ -57,6 +59,16 @@ const lookupTime = 10 * time.Second
 // bind opens the sockets of l. An address that is in use, or of a family that this machine lacks, is left out while another
 // of the same name can be had, as in memcached.
 func bind(l *Listener) ([]*socket, error) {
+	if l.TLS != NoTLS {
+		return nil, fmt.Errorf("server: listen on %s: TLS is not there yet", l.Address)
+	}
+	if l.Network == "unix" {
+		s, err := listenUnix(l)
+		if err != nil {
+			return nil, fmt.Errorf("server: listen on %s: %w", l.Address, err)
+		}
+		return []*socket{s}, nil
+	}
 	addrs, err := resolve(l.Address)
 	if err != nil {
 		return nil, fmt.Errorf("server: listen on %s: %w", l.Address, err)
@@ -119,13 +131,90 @@ func listen(l *Listener, network, address string) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &socket{Listener: bound, of: l, name: addrName(bound.Addr())}
-	if err := s.setBacklog(cmp.Or(l.Backlog, DefaultBacklog)); err != nil {
+	return newSocket(l, bound, addrName(bound.Addr()))
+}
+
+// listenUnix binds a UNIX socket. Its file never admits more than Access, not even for a moment; nor does the process's
+// umask, which all threads share, change for it.
+func listenUnix(l *Listener) (*socket, error) {
+	path := l.Address
+	if strings.HasPrefix(path, "@") {
+		path = "./" + path // to package net it would not be a file
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	access := cmp.Or(l.Access, DefaultAccess)
+	c := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) { _ = unix.Fchmod(int(fd), uint32(access)) }) // what bind makes has less than that by umask
+	}}
+	bound, err := c.Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	bound.(*net.UnixListener).SetUnlinkOnClose(false) // socket.Close looks first
+	s, err := newSocket(l, bound, "unix:"+l.Address)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, access); err != nil {
+		s.Close()
+		return nil, err
+	}
+	if s.file, err = os.Lstat(path); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
+
+// removeStale removes a socket's file that an earlier process has left.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != fs.ModeSocket:
+		return errors.New("there is a file that is no socket; remove it, or choose another path")
+	}
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		c.Close()
+	}
+	if err == nil || errors.Is(err, unix.EAGAIN) { // EAGAIN: as many wait as may
+		return errors.New("another program listens there; stop it, or choose another path")
+	}
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		return fmt.Errorf("whether another program listens there cannot be told: %w; remove the file if none does", err)
+	}
+	return os.Remove(path)
+}
+
+func newSocket(l *Listener, bound net.Listener, name string) (*socket, error) {
+	s := &socket{Listener: bound, of: l, name: name}
+	if err := s.setBacklog(s.backlog()); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close also removes a UNIX socket's file, unless another one has its name by now.
+func (s *socket) Close() error {
+	err := s.Listener.Close()
+	if s.file == nil {
+		return err
+	}
+	path := s.Addr().String()
+	if now, statErr := os.Lstat(path); statErr == nil && os.SameFile(now, s.file) {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
+func (s *socket) backlog() int { return cmp.Or(s.of.Backlog, DefaultBacklog) }
 
 // setBacklog says anew how many connections may wait. Package net leaves that to the system.
 func (s *socket) setBacklog(n int) error {
@@ -146,8 +235,16 @@ func closeAll(sockets []*socket) {
 // addrName is an address as stats conns tells it.
 func addrName(a net.Addr) string {
 	text := a.String()
-	if strings.HasPrefix(text, "[") {
+	switch {
+	case a.Network() == "unix" && (text == "" || text == "@"):
+		return noAddr
+	case a.Network() == "unix":
+		return "unix:" + text
+	case strings.HasPrefix(text, "["):
 		return "tcp6:" + text
 	}
 	return "tcp:" + text
 }
+
+// noAddr is how stats conns tells of the client of a UNIX socket.
+const noAddr = "?:<AF 0>"

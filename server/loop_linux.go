@@ -16,8 +16,7 @@ import (
 // epollLoop serves with one OS thread for each worker, each with its own level-triggered epoll set, and one that accepts.
 type epollLoop struct {
 	s         *Server
-	workers   []*worker
-	sockets   []*socket
+	g         *group
 	fds       []int // of the sockets, duplicated
 	wake      int   // eventfd: the accept thread has something to look at
 	pollers   []*poller
@@ -34,7 +33,7 @@ const (
 )
 
 func startLoop(s *Server, g *group) (loop, error) {
-	l := &epollLoop{s: s, workers: g.workers, sockets: g.sockets, wake: -1}
+	l := &epollLoop{s: s, g: g, wake: -1}
 	err := l.open()
 	if err != nil {
 		l.closeFiles()
@@ -51,15 +50,14 @@ func (l *epollLoop) open() (err error) {
 	if l.wake, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
 		return fmt.Errorf("eventfd: %w", err)
 	}
-	for _, at := range l.sockets {
+	for _, at := range l.g.sockets {
 		fd, err := duplicate(at)
 		if err != nil {
 			return err
 		}
 		l.fds = append(l.fds, fd)
 	}
-	for _, w := range l.workers {
-		w.pins = make([]pinned, 0, 8)
+	for _, w := range l.g.workers {
 		p := &poller{w: w, s: l.s, ep: -1, wake: -1, in: make([]byte, readBuffer), out: make([]byte, 0, highWater)}
 		l.pollers = append(l.pollers, p)
 		if p.ep, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
@@ -115,7 +113,7 @@ func (l *epollLoop) accept() {
 	for _, fd := range l.fds {
 		watch = append(watch, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	}
-	next := 0
+	next, shut := 0, false
 	for {
 		if _, err := unix.Poll(watch, -1); err != nil && err != unix.EINTR {
 			l.s.log.Error().Err(err).Msg("poll for connections")
@@ -129,29 +127,67 @@ func (l *epollLoop) accept() {
 				continue
 			}
 			fd, from, err := unix.Accept4(l.fds[i], unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			if failed := err != nil && err != unix.EAGAIN && err != unix.EINTR && err != unix.ECONNABORTED; failed != shut {
+				shut = failed
+				l.s.doors.set(l.g, shut)
+			}
 			switch {
 			case err == nil:
-				l.deal(fd, from, l.sockets[i], l.pollers[next%len(l.pollers)])
+				if !l.letIn(fd) {
+					continue
+				}
+				l.deal(fd, from, l.g.sockets[i], l.pollers[next%len(l.pollers)])
 				next++
-			case err == unix.EAGAIN || err == unix.EINTR || err == unix.ECONNABORTED:
-			default: // most likely no descriptor is left: wait for one, unless told to stop
+			case shut: // most likely no descriptor is left: wait for one
 				l.s.log.Error().Err(err).Msg("accept")
-				_, _ = unix.Poll(watch[:1], int(acceptPause/time.Millisecond))
+				l.pause(acceptPause)
 			}
 		}
 	}
 }
 
-// deal hands a connection to p, or refuses it.
-func (l *epollLoop) deal(fd int, from unix.Sockaddr, at *socket, p *poller) {
-	if !l.s.admit() {
+// letIn counts a connection in. Over the limit it is refused and closed, or it waits for room, as Options say; with it wait
+// those behind it. False: it is closed.
+func (l *epollLoop) letIn(fd int) bool {
+	if l.s.admit() {
+		return true
+	}
+	if !l.s.o.WaitForRoom {
+		l.s.conns.rejected.Add(1)
 		_, _ = unix.Write(fd, tooMany)
 		_ = unix.Close(fd)
-		return
+		return false
 	}
-	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
-	c := &conn{fd: fd, session: newSession(p.w, at.of), info: l.s.conns.add("tcp:"+addrText(from), at.name)}
+	l.s.doors.set(l.g, true)
+	defer l.s.doors.set(l.g, false)
+	for l.pause(roomTick) {
+		if l.s.admit() {
+			return true
+		}
+	}
+	_ = unix.Close(fd)
+	return false
+}
+
+// pause waits, unless the loop is told to stop, which it says by false.
+func (l *epollLoop) pause(d time.Duration) bool {
+	stop := []unix.PollFd{{Fd: int32(l.wake), Events: unix.POLLIN}}
+	n, err := unix.Poll(stop, int(d/time.Millisecond))
+	return n == 0 || err != nil
+}
+
+// deal hands a connection to p.
+func (l *epollLoop) deal(fd int, from unix.Sockaddr, at *socket, p *poller) {
+	remote, local := noAddr, at.name
+	if at.of.Network != "unix" {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+		remote = sockName(from)
+		if to, err := unix.Getsockname(fd); err == nil {
+			local = sockName(to)
+		}
+	}
+	c := &conn{fd: fd, session: newSession(p.w, at.of), info: l.s.conns.add(remote, local)}
 	c.session.id = c.info.id
 	l.s.logConn("conn_new", "", c.info)
 	if l.s.chatty() {
@@ -163,20 +199,21 @@ func (l *epollLoop) deal(fd int, from unix.Sockaddr, at *socket, p *poller) {
 	signal(p.wake)
 }
 
-func addrText(sa unix.Sockaddr) string {
+// sockName is addrName of a TCP socket's address.
+func sockName(sa unix.Sockaddr) string {
 	switch a := sa.(type) {
 	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port)).String()
+		return "tcp:" + netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port)).String()
 	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port)).String()
+		return "tcp6:" + netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port)).String()
 	}
-	return "?"
+	return noAddr
 }
 
 func (l *epollLoop) shutdown(ctx context.Context) error {
 	signal(l.wake)
 	l.accepting.Wait()
-	closeAll(l.sockets)
+	closeAll(l.g.sockets)
 	l.tell(finishing)
 	done := make(chan struct{})
 	go func() {

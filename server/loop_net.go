@@ -15,21 +15,20 @@ import (
 // the same as with epoll: a connection borrows its worker for as long as it runs commands.
 type netLoop struct {
 	s        *Server
-	workers  []*worker
-	sockets  []*socket
+	g        *group
 	stopping chan struct{}
 	wg       sync.WaitGroup // accepts and connections
 	next     atomic.Uint64  // deals connections to workers
 
 	borrow []sync.Mutex // one for each worker
 
-	mu    sync.Mutex            // guards conns
-	conns map[net.Conn]struct{} // as accepted, not as encrypted
+	mu    sync.Mutex // guards conns
+	conns map[net.Conn]struct{}
 }
 
 func startNet(s *Server, g *group) loop {
 	l := &netLoop{
-		s: s, workers: g.workers, sockets: g.sockets, stopping: make(chan struct{}),
+		s: s, g: g, stopping: make(chan struct{}),
 		borrow: make([]sync.Mutex, len(g.workers)), conns: make(map[net.Conn]struct{}),
 	}
 	for _, at := range g.sockets {
@@ -39,8 +38,13 @@ func startNet(s *Server, g *group) loop {
 }
 
 func (l *netLoop) accept(at *socket) {
+	shut := false
 	for {
 		c, err := at.Accept()
+		if failed := err != nil && !l.stopped(); failed != shut {
+			shut = failed
+			l.s.doors.set(l.g, shut)
+		}
 		if err != nil {
 			select {
 			case <-l.stopping:
@@ -53,16 +57,45 @@ func (l *netLoop) accept(at *socket) {
 			l.s.log.Error().Err(err).Msg("accept")
 			continue
 		}
-		if !l.s.admit() {
-			_ = c.SetWriteDeadline(time.Now().Add(time.Second))
-			_, _ = c.Write(tooMany)
-			c.Close()
+		if !l.letIn(c) {
 			continue
 		}
 		l.mu.Lock()
 		l.conns[c] = struct{}{}
 		l.mu.Unlock()
-		l.wg.Go(func() { l.serve(c, at) })
+		info := l.s.conns.add(addrName(c.RemoteAddr()), addrName(c.LocalAddr()))
+		l.s.logConn("conn_new", "", info)
+		l.wg.Go(func() { l.serve(c, at, info) })
+	}
+}
+
+// letIn counts a connection in. Over the limit it is refused and closed, or it waits for room, as Options say; with it wait
+// those behind it. False: it is closed.
+func (l *netLoop) letIn(c net.Conn) bool {
+	if l.s.admit() {
+		return true
+	}
+	if !l.s.o.WaitForRoom {
+		l.s.conns.rejected.Add(1)
+		_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+		_, _ = c.Write(tooMany)
+		c.Close()
+		return false
+	}
+	l.s.doors.set(l.g, true)
+	defer l.s.doors.set(l.g, false)
+	tick := time.NewTicker(roomTick)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.stopping:
+			c.Close()
+			return false
+		case <-tick.C:
+		}
+		if l.s.admit() {
+			return true
+		}
 	}
 }
 
@@ -79,21 +112,17 @@ func (l *netLoop) stopped() bool {
 	}
 }
 
-func (l *netLoop) serve(c net.Conn, at *socket) {
-	i := int((l.next.Add(1) - 1) % uint64(len(l.workers)))
-	nc := &netConn{Conn: c, l: l, w: l.workers[i], borrow: &l.borrow[i]}
+func (l *netLoop) serve(c net.Conn, at *socket, info *connInfo) {
+	i := int((l.next.Add(1) - 1) % uint64(len(l.g.workers)))
+	nc := &netConn{Conn: c, l: l, w: l.g.workers[i], borrow: &l.borrow[i], info: info}
 	nc.session = newSession(nc.w, at.of)
-	nc.info = l.s.conns.add(addrName(c.RemoteAddr()), addrName(c.LocalAddr()))
 	nc.session.id = nc.info.id
-	l.s.logConn("conn_new", "", nc.info)
 	nc.info.last.Store(l.s.o.Store.Now().Second())
 	if l.s.chatty() {
 		l.s.log.Debug().Str("client", nc.info.remote).Msg("connection opened")
 	}
-	if at.of.TLS == NoTLS || nc.handshake(l.s.o.TLS.config(at.of.TLS)) {
-		nc.loop()
-	}
-	nc.Close()
+	nc.loop()
+	c.Close()
 	l.mu.Lock()
 	delete(l.conns, c)
 	l.mu.Unlock()
@@ -129,7 +158,6 @@ func (c *netConn) loop() {
 			return
 		}
 		if err != nil && !c.again(err) {
-			c.noteTLS(err)
 			return
 		}
 	}
@@ -182,6 +210,7 @@ func (c *netConn) count(f func(n *Counters)) {
 
 // answer runs the complete commands in data and writes their replies. False ends the connection.
 func (c *netConn) answer(data []byte) bool {
+	c.session.turn(c.l.s.o.ReqsPerEvent)
 	for {
 		used, did, woke := 0, starved, time.Time{}
 		c.borrow.Lock()
@@ -192,6 +221,10 @@ func (c *netConn) answer(data []byte) bool {
 		c.received = 0
 		used, c.out, did = c.session.run(c.w, data, c.out[:0])
 		c.w.n.BytesWritten += uint64(len(c.out))
+		if did == yields {
+			c.w.n.ConnYields++
+			c.session.turn(c.l.s.o.ReqsPerEvent)
+		}
 		c.w.end()
 		c.borrow.Unlock()
 		data = data[used:]
@@ -207,6 +240,9 @@ func (c *netConn) answer(data []byte) bool {
 		}
 		switch did {
 		case parked:
+			if c.session.watching != nil {
+				c.info.rest(watching)
+			}
 			c.out = c.session.errand(c.out[:0])
 			if len(c.out) > 0 && !c.send() {
 				return false
@@ -215,6 +251,7 @@ func (c *netConn) answer(data []byte) bool {
 			return false
 		case starved:
 			c.input.hold(data)
+			c.info.rest(c.session.waitsFor())
 			return true
 		}
 	}
@@ -232,15 +269,12 @@ func (c *netConn) send() bool {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.count(func(n *Counters) { n.SlowDrops++ })
 	}
-	if err != nil {
-		c.noteTLS(err)
-	}
 	return err == nil
 }
 
 func (l *netLoop) shutdown(ctx context.Context) error {
 	close(l.stopping)
-	closeAll(l.sockets)
+	closeAll(l.g.sockets)
 	l.each(func(c net.Conn) { _ = c.SetReadDeadline(time.Unix(1, 0)) })
 	done := make(chan struct{})
 	go func() {

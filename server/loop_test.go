@@ -42,33 +42,34 @@ func leaked() int {
 // conversation sends commands over a socket and reads their answers.
 type conversation struct {
 	t testing.TB
-	*net.TCPConn
+	net.Conn
 	r *bufio.Reader
 }
 
-func talk(t testing.TB, addr string) *conversation {
-	c := dial(t, addr)
+func talk(t testing.TB, addr string) *conversation { return talkOn(t, dial(t, addr)) }
+
+func talkOn(t testing.TB, c net.Conn) *conversation {
 	t.Cleanup(func() { c.Close() })
 	return &conversation{t, c, bufio.NewReader(c)}
+}
+
+// CloseWrite says that nothing more comes.
+func (c *conversation) CloseWrite() error {
+	return c.Conn.(interface{ CloseWrite() error }).CloseWrite()
 }
 
 // ask sends a command and returns the lines up to and including one that starts with last.
 func (c *conversation) ask(command, last string) string {
 	c.t.Helper()
-	return askOver(c.t, c, c.r, command, last)
-}
-
-func askOver(t testing.TB, w io.Writer, r *bufio.Reader, command, last string) string {
-	t.Helper()
-	if _, err := w.Write([]byte(command)); err != nil {
-		t.Fatalf("%q: %v", command, err)
+	if _, err := c.Write([]byte(command)); err != nil {
+		c.t.Fatalf("%q: %v", command, err)
 	}
 	var all strings.Builder
 	for {
-		line, err := r.ReadString('\n')
+		line, err := c.r.ReadString('\n')
 		all.WriteString(line)
 		if err != nil {
-			t.Fatalf("%q: %v after %q", command, err, all.String())
+			c.t.Fatalf("%q: %v after %q", command, err, all.String())
 		}
 		if strings.HasPrefix(line, last) {
 			return all.String()

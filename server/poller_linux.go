@@ -29,7 +29,6 @@ type poller struct {
 	stopping bool
 	in       []byte // read buffer of all connections
 	out      []byte // reply buffer of all connections
-	pieces   [][]byte
 	ticked   time.Time
 }
 
@@ -39,8 +38,8 @@ type conn struct {
 	session session
 	info    *connInfo
 	input   input
-	out     output    // what the socket did not take
-	owed    int       // bytes of out when it was kept; 0: nothing waits
+	out     []byte // what the socket did not take, from off on
+	off     int
 	events  uint32    // what epoll watches for
 	since   time.Time // the socket took no output since
 	ready   bool      // in poller.ready
@@ -163,7 +162,7 @@ func (p *poller) finish(level stopLevel) {
 		case level == closing:
 			p.close(c)
 		case first:
-			if c.owed == 0 && !c.ready && !c.parked && !c.waits() {
+			if len(c.out) == 0 && !c.ready && !c.parked && !c.waits() {
 				p.close(c)
 			}
 		}
@@ -179,7 +178,7 @@ func (c *conn) waits() bool {
 // event serves a connection that epoll reported.
 func (p *poller) event(c *conn, events uint32) {
 	switch {
-	case c.owed > 0:
+	case len(c.out) > 0:
 		p.drain(c)
 	case c.parked: // nothing is watched for, so it has ended
 		p.close(c)
@@ -217,6 +216,7 @@ func (p *poller) receive(c *conn) {
 
 // answer runs the complete commands in data and writes their replies, up to the share of one turn.
 func (p *poller) answer(c *conn, data []byte) {
+	c.session.turn(p.s.o.ReqsPerEvent)
 	for flushes := 0; ; flushes++ {
 		used, out, did := c.session.run(p.w, data, p.out[:0])
 		p.out = out[:0]
@@ -229,7 +229,7 @@ func (p *poller) answer(c *conn, data []byte) {
 			c.input.hold(data)
 			p.park(c)
 			return
-		case c.owed > 0: // the client does not keep up
+		case len(c.out) > 0: // the client does not keep up
 			c.ending = did == ended
 			c.input.hold(data)
 			return
@@ -238,13 +238,14 @@ func (p *poller) answer(c *conn, data []byte) {
 			return
 		case did == starved:
 			c.input.hold(data)
+			c.info.rest(c.session.waitsFor())
 			if p.stopping && !c.waits() {
 				p.close(c)
 				return
 			}
 			p.watch(c, unix.EPOLLIN)
 			return
-		case flushes >= turnFlushes:
+		case did == yields || flushes >= turnFlushes:
 			c.input.hold(data)
 			c.ready = true
 			p.ready = append(p.ready, c)
@@ -254,24 +255,25 @@ func (p *poller) answer(c *conn, data []byte) {
 	}
 }
 
-// send writes out with the values that belong into it. What the socket does not take is kept in c.out, and the connection is
-// not read from until it is gone. False means the connection is closed.
+// send writes out. What the socket does not take is kept in c.out, and the connection is not read from until it is gone.
+// False means the connection is closed.
 func (p *poller) send(c *conn, out []byte) bool {
-	o := output{bytes: out, pins: p.w.pins}
-	p.w.pins, p.w.pinnedBytes = p.w.pins[:0], 0
-	err := p.write(c, &o)
-	if err != nil && err != unix.EAGAIN && err != unix.EINTR {
-		o.drop()
-		p.close(c)
-		return false
+	n, err := unix.Write(c.fd, out)
+	if err != nil {
+		if err != unix.EAGAIN && err != unix.EINTR {
+			p.close(c)
+			return false
+		}
+		n = 0
 	}
+	p.w.n.BytesWritten += uint64(n)
 	if c.session.counted {
 		c.session.counted = false
 		p.w.latency.record(time.Since(p.w.woke))
 	}
-	if o.size() > 0 {
-		c.out = o.keep()
-		c.owed = c.out.size()
+	if n < len(out) {
+		c.out = append([]byte(nil), out[n:]...)
+		c.off = 0
 		c.since = p.w.woke
 		c.info.waiting.Store(true)
 		p.stalled++
@@ -281,27 +283,9 @@ func (p *poller) send(c *conn, out []byte) bool {
 	return true
 }
 
-// write writes o once and cuts off what the socket took.
-func (p *poller) write(c *conn, o *output) error {
-	var n int
-	var err error
-	if len(o.pins) == 0 {
-		n, err = unix.Write(c.fd, o.bytes[o.sent:])
-	} else {
-		p.pieces = o.pieces(p.pieces[:0])
-		n, err = unix.Writev(c.fd, p.pieces)
-	}
-	if err != nil {
-		return err
-	}
-	o.skip(n)
-	p.w.n.BytesWritten += uint64(n)
-	return nil
-}
-
 // drain goes on writing c.out, and with the commands that waited for it.
 func (p *poller) drain(c *conn) {
-	err := p.write(c, &c.out)
+	n, err := unix.Write(c.fd, c.out[c.off:])
 	if err == unix.EAGAIN || err == unix.EINTR {
 		return
 	}
@@ -309,8 +293,10 @@ func (p *poller) drain(c *conn) {
 		p.close(c)
 		return
 	}
+	p.w.n.BytesWritten += uint64(n)
+	c.off += n
 	c.since = p.w.woke
-	if c.out.size() > 0 {
+	if c.off < len(c.out) {
 		return
 	}
 	p.unstall(c)
@@ -329,7 +315,10 @@ func (p *poller) park(c *conn) {
 	errand := c.session.errand
 	c.session.errand = nil
 	c.parked = true
-	if c.owed == 0 {
+	if c.session.watching != nil {
+		c.info.rest(watching)
+	}
+	if len(c.out) == 0 {
 		p.watch(c, 0)
 	}
 	if a := c.session.attempt; a != nil { // needs no goroutine to wait in
@@ -358,18 +347,16 @@ func (p *poller) unpark(c *conn, reply []byte) {
 	}
 	c.parked = false
 	switch {
-	case c.owed > 0:
-		c.out.bytes = append(c.out.bytes, reply...)
-		c.owed += len(reply)
-	case len(reply) > 0 && !p.send(c, reply) || c.owed > 0:
+	case len(c.out) > 0:
+		c.out = append(c.out, reply...)
+	case len(reply) > 0 && !p.send(c, reply) || len(c.out) > 0:
 	default:
 		p.answer(c, c.input.held)
 	}
 }
 
 func (p *poller) unstall(c *conn) {
-	c.out.drop()
-	c.owed = 0
+	c.out, c.off = nil, 0
 	c.info.waiting.Store(false)
 	p.stalled--
 }
@@ -394,7 +381,7 @@ func (p *poller) lookAround() {
 	for _, c := range p.conns {
 		switch {
 		case c == nil:
-		case c.owed > 0:
+		case len(c.out) > 0:
 			if p.w.woke.Sub(c.since) >= p.s.o.SlowTimeout {
 				p.w.n.SlowDrops++
 				p.close(c)
@@ -425,7 +412,7 @@ func (p *poller) close(c *conn) {
 	if p.conns[c.fd] != c {
 		return
 	}
-	if c.owed > 0 {
+	if len(c.out) > 0 {
 		p.unstall(c)
 	}
 	p.conns[c.fd] = nil

@@ -22,7 +22,6 @@ import (
 	"swordfish/filler"
 	"swordfish/hasher"
 	"swordfish/normalizer"
-	"swordfish/protocol"
 	"swordfish/store"
 )
 
@@ -38,14 +37,14 @@ type Options struct {
 	MaxConns int        // -c; default 1024
 	Net      bool       // use package net also where epoll is there
 
+	WaitForRoom  bool // -o no_maxconns_fast: connections over MaxConns wait until others end, instead of being refused
+	ReqsPerEvent int  // -R: commands of a connection before the others have their turn; 0: bytes alone bound a turn
+
 	IdleTimeout time.Duration // connections that send nothing for longer are closed; whole seconds; 0: never
 	SlowTimeout time.Duration // a connection that takes none of its output for longer is closed; default 60 s
 
 	Users     *Users        // -Y, -S: who may use the server; nil: everybody
-	FailDelay time.Duration // a wrong password is answered after so long, default 300 ms
-
-	TLS              *Certificates // for listeners with TLS
-	HandshakeTimeout time.Duration // a connection that is not encrypted after this long is closed; default 10 s
+	FailDelay time.Duration // a wrong password is answered after so long, default 1 s
 
 	NoFlush   bool   // -F: flush_all is refused
 	NoWatch   bool   // -W: watch is refused
@@ -76,7 +75,6 @@ const (
 	DefaultBacklog     = 1024
 	DefaultAccess      = 0o700
 	DefaultSlowTimeout = 60 * time.Second
-	DefaultHandshake   = 10 * time.Second
 	DefaultVersion     = "1.6.45"
 )
 
@@ -97,6 +95,7 @@ type Server struct {
 	workers []*worker // of all groups
 	groups  []*group
 	conns   registry
+	doors   closedDoors
 	base    baseline
 
 	mu      sync.Mutex // guards the next two and what groups are started with
@@ -146,9 +145,6 @@ func New(o Options) *Server {
 	}
 	if o.SlowTimeout <= 0 {
 		o.SlowTimeout = DefaultSlowTimeout
-	}
-	if o.HandshakeTimeout <= 0 {
-		o.HandshakeTimeout = DefaultHandshake
 	}
 	if o.Version == "" {
 		o.Version = DefaultVersion
@@ -203,9 +199,6 @@ func (s *Server) Start() error {
 		return err
 	}
 	s.state = running
-	if s.o.TLS != nil {
-		s.announceCertificate("certificates were read")
-	}
 	return nil
 }
 
@@ -213,9 +206,6 @@ func (s *Server) Start() error {
 func (s *Server) start() error {
 	for i := range s.o.Listen {
 		l := &s.o.Listen[i]
-		if l.TLS != NoTLS && s.o.TLS == nil {
-			return fmt.Errorf("server: listen on %s: TLS without certificates", l.Address)
-		}
 		bound, err := bind(l)
 		if err != nil {
 			return err
@@ -297,20 +287,6 @@ func (s *Server) wall() time.Time {
 	}
 	return s.o.Wall()
 }
-
-// admit counts a new connection in, or refuses it.
-func (s *Server) admit() bool {
-	if s.conns.open.Add(1) > int64(s.o.MaxConns) {
-		s.conns.open.Add(-1)
-		s.conns.rejected.Add(1)
-		return false
-	}
-	s.conns.total.Add(1)
-	return true
-}
-
-// tooMany is what a connection over the limit gets before it is closed.
-var tooMany = protocol.AppendReply(nil, protocol.TooManyConnections)
 
 // chatty tells whether connections are logged.
 func (s *Server) chatty() bool { return s.verbosity.Load() >= 2 }

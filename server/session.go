@@ -1,6 +1,8 @@
 package server
 
 import (
+	"math"
+
 	"swordfish/protocol"
 )
 
@@ -16,6 +18,9 @@ type session struct {
 	counted bool  // a get was answered since the driver last looked
 	dump    *dump // under way; nil: none
 
+	left    int  // commands that this turn may still run; only turn sets it, so without -R it never ends
+	yielded bool // the turn before was ended by left
+
 	id       uint64   // of the connection
 	reason   string   // why the connection is to be closed, as watch tells it; empty: the client has closed it, or said quit
 	watching *watcher // the connection shows what happens; nil: it does not
@@ -28,7 +33,7 @@ type session struct {
 
 // newSession makes the session of a connection that l has accepted.
 func newSession(w *worker, l *Listener) session {
-	ss := session{parser: protocol.Parser{TooLarge: w.tooLarge, Only: l.Only}}
+	ss := session{left: math.MaxInt, parser: protocol.Parser{TooLarge: w.tooLarge, Only: l.Only}}
 	if users := w.srv.gate.users.Load(); users != nil {
 		users.lock(&ss.parser)
 	}
@@ -42,8 +47,22 @@ const (
 	starved progress = iota // every complete command has run
 	full                    // enough output: write it, then run again with the same input
 	ended                   // write the output, then close
+	yields                  // it has had its commands for this turn: write the output, let others have theirs, then run again
 	parked                  // write the output, do the errand, write what it answers, then run again
 )
+
+// turn begins a turn: it says how many commands run may execute before it says yields. memcached counts the wake-up itself
+// as one where it goes on from where a turn was ended.
+func (ss *session) turn(reqsPerEvent int) {
+	if reqsPerEvent == 0 {
+		return
+	}
+	ss.left = reqsPerEvent
+	if !ss.yielded {
+		ss.left++
+	}
+	ss.yielded = false
+}
 
 // run executes the complete commands in in, appends their replies to out and returns how much of in is used up. The bytes
 // after that belong to the next call.
@@ -55,8 +74,12 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 		out = ss.endAttempt(w, out)
 	}
 	for {
-		if w.enough(out) {
+		if len(out) >= highWater {
 			return n, out, full
+		}
+		if ss.left == 0 {
+			ss.yielded = true
+			return n, out, yields
 		}
 		if ss.dump != nil || ss.watching != nil {
 			var did progress
@@ -75,11 +98,16 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 		n += m
 		switch st {
 		case protocol.NeedMore:
+			if ss.left == 1 && len(out) > 0 { // memcached counts the writing, too
+				ss.yielded = true
+				return n, out, yields
+			}
 			return n, out, starved
 		case protocol.Hangup:
 			ss.reason = "error"
 			return n, out, ended
 		}
+		ss.left--
 		r := &ss.parser.Request
 		if r.Verb >= protocol.Login {
 			if out = ss.authenticate(w, r, out); ss.attempt != nil {
@@ -120,6 +148,14 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 			}
 		}
 	}
+}
+
+// waitsFor is what the connection waits for when run has said starved.
+func (ss *session) waitsFor() connState {
+	if ss.parser.Need > 0 {
+		return inValue
+	}
+	return reading
 }
 
 // goOn goes on with what an earlier command began; starved: it is over.

@@ -2,6 +2,8 @@ package server
 
 import (
 	"math/bits"
+	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,8 +27,6 @@ type Counters struct {
 	SlowDrops                                   uint64 // one did not take it for Options.SlowTimeout and was closed
 	AuthCmds, AuthErrors                        uint64
 	AuthDrops                                   uint64 // errors because too many other passwords waited to be checked
-	TLSHandshakeErrors, TLSProtoErrors          uint64 // connections that did not become encrypted, and encrypted ones that broke
-	TLSNewSessions                              uint64 // handshakes that resumed no session
 }
 
 // pairs calls f with every counter of c and the same one of o.
@@ -62,9 +62,6 @@ func (c *Counters) pairs(o *Counters, f func(mine *uint64, other uint64)) {
 	f(&c.AuthCmds, o.AuthCmds)
 	f(&c.AuthErrors, o.AuthErrors)
 	f(&c.AuthDrops, o.AuthDrops)
-	f(&c.TLSHandshakeErrors, o.TLSHandshakeErrors)
-	f(&c.TLSProtoErrors, o.TLSProtoErrors)
-	f(&c.TLSNewSessions, o.TLSNewSessions)
 }
 
 func (c *Counters) add(o *Counters) { c.pairs(o, func(mine *uint64, other uint64) { *mine += other }) }
@@ -83,6 +80,9 @@ type Stats struct {
 	Uptime                                time.Duration
 	Workers, MaxConnections, Connections  int64
 	TotalConnections, RejectedConnections uint64
+	Accepting                             bool   // new connections are accepted
+	ListenDisabled                        uint64 // times when they were not for a while
+	ListenDisabledTime                    time.Duration
 	Counters                              Counters
 	Latency                               Latency
 	Store                                 store.Stats
@@ -101,6 +101,7 @@ func (s *Server) Stats() Stats {
 	}
 	n := &st.Counters
 	n.AuthCmds, n.AuthErrors, n.AuthDrops = s.gate.cmds.Load(), s.gate.errors.Load(), s.gate.dropped.Load()
+	s.doors.addTo(&st)
 	for _, w := range s.workers {
 		w.mu.Lock()
 		n := w.published
@@ -209,6 +210,42 @@ type connInfo struct {
 	remote, local string
 	last          atomic.Uint32 // second of the item clock with the last input
 	waiting       atomic.Bool   // for the client to take its output
+	rests         atomic.Uint32 // a connState
+}
+
+// connState is what a connection that is not at work waits for.
+type connState uint32
+
+const (
+	fresh    connState = iota // its first command
+	reading                   // another command
+	inValue                   // the rest of a value
+	watching                  // something to show
+)
+
+// rest notes what the connection waits for.
+func (c *connInfo) rest(st connState) {
+	if c.rests.Load() != uint32(st) {
+		c.rests.Store(uint32(st))
+	}
+}
+
+// state is how stats conns names what the connection does.
+func (c *connInfo) state() string {
+	if c.waiting.Load() {
+		return "conn_mwrite"
+	}
+	return [...]string{fresh: "conn_new_cmd", reading: "conn_read", inValue: "conn_nread", watching: "conn_watch"}[c.rests.Load()]
+}
+
+// peer is what watch tells of the client.
+func (c *connInfo) peer() (host, port, transport string) {
+	kind, addr, _ := strings.Cut(c.remote, ":")
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "unix", "0", "local"
+	}
+	return host, port, strings.TrimSuffix(kind, "6")
 }
 
 func (r *registry) add(remote, local string) *connInfo {

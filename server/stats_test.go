@@ -109,7 +109,7 @@ func TestStatsOfOurs(t *testing.T) {
 		t.Errorf("settings: %v", values)
 	}
 	names, values = statNames(t, c.ask("stats conns\r\n", "END"))
-	if len(names) != 7 || values["1:addr"] != "tcp:"+addr || values["1:state"] != "conn_listening" || values["2:addr"] != "tcp:"+c.LocalAddr().String() || values["2:state"] != "conn_read" {
+	if len(names) != 7 || values["1:addr"] != "tcp:"+addr || values["1:state"] != "conn_listening" || values["2:addr"] != "tcp:"+c.LocalAddr().String() || values["2:state"] != "conn_parse_cmd" {
 		t.Errorf("conns: %v", values)
 	}
 	if got := c.ask("stats routes\r\n", "END"); got != "END\r\n" {

@@ -38,8 +38,9 @@ func (l *lines) zero(names ...string) {
 	}
 }
 
-// appendStats answers `stats` and its words. memcached takes a prefix for a word: `stats s` is `stats settings`.
-func (s *Server) appendStats(out []byte, r *protocol.Request) []byte {
+// appendStats answers `stats` and its words, asked by connection conn. memcached takes a prefix for a word: `stats s` is
+// `stats settings`.
+func (s *Server) appendStats(out []byte, r *protocol.Request, conn uint64) []byte {
 	l := lines{out: out}
 	if r.NArgs == 0 {
 		s.generalStats(&l)
@@ -55,7 +56,7 @@ func (s *Server) appendStats(out []byte, r *protocol.Request) []byte {
 	case strings.HasPrefix("settings", word):
 		s.settingsStats(&l)
 	case strings.HasPrefix("conns", word):
-		s.connStats(&l)
+		s.connStats(&l, conn)
 	case !s.statsGroup(&l, word):
 		return protocol.AppendReply(out, protocol.Error)
 	}
@@ -107,6 +108,8 @@ func (s *Server) sinceReset() Stats {
 	}
 	st.TotalConnections -= base.TotalConnections
 	st.RejectedConnections -= base.RejectedConnections
+	st.ListenDisabled -= base.ListenDisabled
+	st.ListenDisabledTime -= base.ListenDisabledTime
 	st.Store.TotalItems -= base.Store.TotalItems
 	st.Store.Evictions -= base.Store.Evictions
 	st.Store.EvictedUnfetched -= base.Store.EvictedUnfetched
@@ -135,7 +138,9 @@ func (s *Server) generalStats(l *lines) {
 	l.int("max_connections", st.MaxConnections)
 	l.int("curr_connections", st.Connections)
 	l.uint("total_connections", st.TotalConnections)
-	l.uint("rejected_connections", st.RejectedConnections)
+	if !s.o.WaitForRoom {
+		l.uint("rejected_connections", st.RejectedConnections)
+	}
 	l.int("connection_structures", st.Connections)
 	l.zero("response_obj_oom", "response_obj_count", "response_obj_bytes")
 	l.int("read_buf_count", st.Workers)
@@ -172,8 +177,13 @@ func (s *Server) generalStats(l *lines) {
 	l.uint("bytes_read", n.BytesRead)
 	l.uint("bytes_written", n.BytesWritten)
 	l.int("limit_maxbytes", st.Store.LimitBytes)
-	l.uint("accepting_conns", 1)
-	l.zero("listen_disabled_num", "time_in_listen_disabled_us")
+	if st.Accepting {
+		l.uint("accepting_conns", 1)
+	} else {
+		l.zero("accepting_conns")
+	}
+	l.uint("listen_disabled_num", st.ListenDisabled)
+	l.int("time_in_listen_disabled_us", st.ListenDisabledTime.Microseconds())
 	l.int("threads", st.Workers)
 	l.uint("conn_yields", n.ConnYields)
 	l.int("hash_power_level", int64(st.Store.HashPower))
@@ -185,7 +195,6 @@ func (s *Server) generalStats(l *lines) {
 	l.zero("slab_reassign_running", "slabs_moved", "lru_crawler_running", "lru_crawler_starts", "lru_maintainer_juggles",
 		"malloc_fails")
 	s.watchStats(l)
-	s.tlsStats(l, n)
 	l.zero("unexpected_napi_ids", "round_robin_fallback")
 	l.int("bytes", st.Store.Bytes)
 	l.int("curr_items", st.Store.Items)
@@ -273,7 +282,8 @@ func (s *Server) settingsStats(l *lines) {
 	}
 }
 
-func (s *Server) connStats(l *lines) {
+// connStats tells of the connections, of which asker is at work.
+func (s *Server) connStats(l *lines, asker uint64) {
 	now := s.o.Store.Now().Second()
 	s.mu.Lock()
 	sockets := slices.Clone(s.sockets)
@@ -288,9 +298,9 @@ func (s *Server) connStats(l *lines) {
 	slices.SortFunc(all, func(a, b *connInfo) int { return cmp.Compare(a.id, b.id) })
 	for _, c := range all {
 		id := strconv.FormatUint(c.id, 10)
-		state := "conn_read"
-		if c.waiting.Load() {
-			state = "conn_mwrite"
+		state := c.state()
+		if c.id == asker {
+			state = "conn_parse_cmd"
 		}
 		l.text(id+":addr", c.remote)
 		l.text(id+":listen_addr", c.local)

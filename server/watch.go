@@ -1,9 +1,7 @@
 package server
 
 import (
-	"net"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -240,11 +238,7 @@ func (s *Server) logConn(kind, reason string, c *connInfo) {
 	if !ws.wants(protocol.WatchConnEvents) {
 		return
 	}
-	transport, addr, _ := strings.Cut(c.remote, ":")
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		host, port = "unix", "0"
-	}
+	host, port, transport := c.peer()
 	head := ws.head(kind)
 	line := protocol.AppendLogConn(nil, &head, host, port, transport, reason, c.id)
 	ws.mu.Lock()

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -53,10 +55,6 @@ func newApp(in config.Input, c *config.Config, opened sources, log zerolog.Logge
 	if err != nil {
 		return nil, err
 	}
-	certificates, err := readCertificates(&c.TLS)
-	if err != nil {
-		return nil, err
-	}
 	seed := hasher.NewSeed()
 	if c.MemoryFile != "" {
 		if saved, ok := store.SavedSeed(c.MemoryFile); ok {
@@ -92,7 +90,7 @@ func newApp(in config.Input, c *config.Config, opened sources, log zerolog.Logge
 		Version: protocolVersion, Logger: log, Settings: settings(c), SetLogLevel: setLogLevel,
 		SetVerbose: func(level int) { zerolog.SetGlobalLevel(levelOf(level)) },
 		Operator:   server.Operator{Reload: a.reload, Pattern: a.pattern},
-		Listen:     listeners(c), TLS: certificates,
+		Listen:     listeners(c), WaitForRoom: !c.MaxConnsFast, ReqsPerEvent: c.ReqsPerEvent,
 	}
 	if c.AllowStop {
 		o.OnShutdown = func(graceful bool) {
@@ -112,9 +110,11 @@ func listeners(c *config.Config) []server.Listener {
 	speak := map[string]protocol.Only{"ascii": protocol.OnlyText, "binary": protocol.OnlyBinary}
 	all := make([]server.Listener, 0, len(c.Listen))
 	for _, l := range c.Listen {
-		all = append(all, server.Listener{
-			Address: l.Address(), TLS: tlsMode(c, l.TLS), Only: speak[cmp.Or(l.Proto, c.Protocol)], Tag: l.Tag, Backlog: c.Backlog,
-		})
+		one := server.Listener{Address: l.Address(), Only: speak[cmp.Or(l.Proto, c.Protocol)], Tag: l.Tag, Backlog: c.Backlog}
+		if l.Path != "" {
+			one.Network, one.Address, one.Access = "unix", l.Path, c.Access
+		}
+		all = append(all, one)
 	}
 	return all
 }
@@ -377,28 +377,23 @@ func netAddr(addr net.Addr) (*net.TCPAddr, bool) {
 func settings(c *config.Config) []server.Setting {
 	word := map[bool]string{true: "yes", false: "no"}
 	onOff := map[bool]string{true: "on", false: "off"}
-	hosts := ""
-	for i, l := range c.Listen {
-		if i > 0 {
-			hosts += ","
-		}
-		hosts += l.Host
-	}
 	protocols := map[string]string{"auto": "auto-negotiate"}
 	proto := c.Protocol
 	if p, ok := protocols[proto]; ok {
 		proto = p
 	}
-	return append(tlsSettings(&c.TLS), []server.Setting{
+	all := []server.Setting{
 		{Name: "tcpport", Value: strconv.Itoa(c.Port)},
 		{Name: "udpport", Value: strconv.Itoa(c.UDPPort)},
-		{Name: "inter", Value: hosts},
+		{Name: "inter", Value: cmp.Or(c.Interfaces, defaultInterfaces(c))},
+		{Name: "domain_socket", Value: cmp.Or(c.Socket, "NULL")},
+		{Name: "umask", Value: strconv.FormatInt(int64(c.Access), 8)},
 		{Name: "evictions", Value: onOff[!c.NoEvict]},
 		{Name: "growth_factor", Value: strconv.FormatFloat(c.GrowthFactor, 'f', 2, 64)},
 		{Name: "chunk_size", Value: strconv.Itoa(c.ChunkSize)},
 		{Name: "stat_key_prefix", Value: string(rune(c.Delimiter))},
 		{Name: "detail_enabled", Value: word[c.Detail]},
-		{Name: "reqs_per_event", Value: strconv.Itoa(c.ReqsPerEvent)},
+		{Name: "reqs_per_event", Value: strconv.Itoa(cmp.Or(c.ReqsPerEvent, 20))}, // memcached's default
 		{Name: "cas_enabled", Value: word[!c.NoCAS]},
 		{Name: "tcp_backlog", Value: strconv.Itoa(c.Backlog)},
 		{Name: "binding_protocol", Value: proto},
@@ -409,5 +404,17 @@ func settings(c *config.Config) []server.Setting {
 		{Name: "maxconns_fast", Value: word[c.MaxConnsFast]},
 		{Name: "pass_inline", Value: strconv.Itoa(c.PassInline)},
 		{Name: "pass_background", Value: strconv.Itoa(c.PassBack)},
-	}...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Shown)) {
+		all = append(all, server.Setting{Name: name, Value: c.Shown[name]})
+	}
+	return all
+}
+
+// defaultInterfaces is what stats settings shows where -l was not given.
+func defaultInterfaces(c *config.Config) string {
+	if c.Socket != "" {
+		return "NULL"
+	}
+	return c.Listen[0].Host
 }

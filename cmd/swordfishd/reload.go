@@ -71,7 +71,7 @@ func (a *app) takeOver(c *config.Config) error {
 	a.sources = opened // the filler closes those that are gone
 	a.config.Store(c)
 	a.logRoutes(old, c, held)
-	options := changedOptions(&old.Options, &c.Options)
+	options := changed(old.Options, c.Options, optionNames)
 	if options = a.takeOptions(&c.Options, options); len(options) > 0 {
 		a.log.Warn().Strs("options", options).Msg("reload: these options hold from the next start on")
 	}
@@ -199,26 +199,14 @@ var settingNames = map[string]string{
 // changedSettings names the settings of two routes that differ.
 func changedSettings(old, next *config.Route) []string { return changed(*old, *next, settingNames) }
 
-// optionNames are the options behind the fields of config.Options.
+// optionNames are the options behind the fields of config.Options; Listen follows from others.
 var optionNames = map[string]string{
-	"Listen": "-l", "Port": "-p", "UDPPort": "-U", "Memory": "-m", "MaxItem": "-I", "NoEvict": "-M", "NoCAS": "-C", "MaxConns": "-c",
+	"Listen": "", "Interfaces": "-l", "Socket": "-s", "Access": "-a", "User": "-u", "Daemon": "-d", "CoreDumps": "-r", "LockMemory": "-k", "Shown": "-o",
+	"Port": "-p", "UDPPort": "-U", "Memory": "-m", "MaxItem": "-I", "NoEvict": "-M", "NoCAS": "-C", "MaxConns": "-c",
 	"MaxConnsFast": "-o maxconns_fast", "Threads": "-t", "Backlog": "-b", "ReqsPerEvent": "-R", "Verbosity": "-v",
 	"IdleTimeout": "-o idle_timeout", "Protocol": "-B", "AuthFile": "-Y", "SASL": "-S", "SASLFile": "--sasl-pwdb", "Delimiter": "-D", "Detail": "-D", "AllowStop": "-A", "NoFlush": "-F",
 	"NoDump": "-X", "NoWatch": "-W", "PIDFile": "-P", "MemoryFile": "-e", "PassInline": "-o pass_inline", "PassBack": "-o pass_background",
-	"GrowthFactor": "-f", "ChunkSize": "-n", "TLS": "-Z and -o ssl_...", "UDP": "",
-}
-
-// changedOptions names the options that differ.
-func changedOptions(old, next *config.Options) []string {
-	names := changed(*old, *next, optionNames)
-	if slices.Contains(names, "-p") { // the addresses have the port in them
-		names = slices.DeleteFunc(names, func(name string) bool { return name == "-l" && sameHosts(old, next) })
-	}
-	return names
-}
-
-func sameHosts(old, next *config.Options) bool {
-	return slices.EqualFunc(old.Listen, next.Listen, func(a, b config.Listen) bool { return a.Host == b.Host })
+	"GrowthFactor": "-f", "ChunkSize": "-n",
 }
 
 // changed returns the names of the fields in which two structs of one type differ, each once.

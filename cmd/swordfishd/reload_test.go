@@ -181,13 +181,13 @@ func TestReloadOfSomethingBad(t *testing.T) {
 func TestReloadTakesOptions(t *testing.T) {
 	r := startApp(t, "", "-c", "1000")
 	r.log.take(t)
-	r.files.write("memcached.conf", "-m 128\n-p 12345\n-o idle_timeout=7,pass_inline=8\n-M\n-r\n")
+	r.files.write("memcached.conf", "-m 128\n-p 12345\n-o idle_timeout=7,pass_inline=8\n-M\n-L\n")
 	r.ask("reload")
 	want := []string{
 		"level=info option=-m message=reload: option changed",
 		"level=info option=-o pass_inline message=reload: option changed",
 		`level=warn options=["-M","-o idle_timeout"] message=reload: these options hold from the next start on`,
-		`level=warn message=-r has no effect: the limit for core files stays as it was; see GOTRACEBACK`,
+		`level=warn message=-L has no effect: huge pages are asked for where they help, and for the rest the kernel's setting holds`,
 		"level=info sources=0 routes=0 message=configuration reloaded",
 	}
 	if got := r.log.take(t); !slices.Equal(got, want) { // -p stands on the command line too, which wins

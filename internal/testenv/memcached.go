@@ -32,28 +32,9 @@ func MemcachedPath(t testing.TB) string {
 // UDP unless args, which come last on its command line, say otherwise. The end of the test stops it.
 func Memcached(t testing.TB, args ...string) (addr string) {
 	t.Helper()
-	path := MemcachedPath(t)
-	acct, err := serverAccount()
-	if err != nil {
-		t.Fatal(err)
-	}
-	log := filepath.Join(t.TempDir(), "memcached.log")
-	err = retryPort(func(port int) error {
-		line := []string{"-l", "127.0.0.1", "-p", strconv.Itoa(port), "-U", "0", "-t", "1"}
-		if acct.cred != nil {
-			line = append(line, "-u", acct.name) // it gives up root by itself, after the binary was opened
-		}
-		p, err := start(exec.Command(path, append(line, args...)...), "KILL", "", log)
-		if err != nil {
-			return err
-		}
+	err := retryPort(func(port int) error {
 		addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		if !poll(func() bool { return !p.running() || answers(addr) }) || !p.running() {
-			p.end(syscall.SIGKILL)
-			return fmt.Errorf("testenv: %s did not start: %s", path, tail(log))
-		}
-		t.Cleanup(func() { p.end(syscall.SIGKILL) })
-		return nil
+		return startMemcached(t, append([]string{"-l", "127.0.0.1", "-p", strconv.Itoa(port), "-U", "0", "-t", "1"}, args...), "tcp", addr)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -61,9 +42,52 @@ func Memcached(t testing.TB, args ...string) (addr string) {
 	return addr
 }
 
+// MemcachedUnix starts a memcached on a UNIX socket that everybody may use, and returns its path.
+func MemcachedUnix(t testing.TB, args ...string) (path string) {
+	t.Helper()
+	acct, err := serverAccount()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := privateDir(acct)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path = filepath.Join(dir, "socket")
+	if err := startMemcached(t, append([]string{"-s", path, "-a", "777", "-t", "1"}, args...), "unix", path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// startMemcached starts one that is to answer at addr.
+func startMemcached(t testing.TB, line []string, network, addr string) error {
+	t.Helper()
+	path := MemcachedPath(t)
+	acct, err := serverAccount()
+	if err != nil {
+		return err
+	}
+	if acct.cred != nil {
+		line = append([]string{"-u", acct.name}, line...) // it gives up root by itself, after the binary was opened
+	}
+	log := filepath.Join(t.TempDir(), "memcached.log")
+	p, err := start(exec.Command(path, line...), "KILL", "", log)
+	if err != nil {
+		return err
+	}
+	if !poll(func() bool { return !p.running() || answers(network, addr) }) || !p.running() {
+		p.end(syscall.SIGKILL)
+		return fmt.Errorf("testenv: %s did not start: %s", path, tail(log))
+	}
+	t.Cleanup(func() { p.end(syscall.SIGKILL) })
+	return nil
+}
+
 // answers tells whether something accepts connections at addr.
-func answers(addr string) bool {
-	c, err := net.DialTimeout("tcp", addr, time.Second)
+func answers(network, addr string) bool {
+	c, err := net.DialTimeout(network, addr, time.Second)
 	if err != nil {
 		return false
 	}
