@@ -2,11 +2,14 @@ package server
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"swordfish/internal/testenv"
+	"swordfish/store"
 )
 
 // statNames returns the names of a stats answer in order, and its values.
@@ -73,6 +76,41 @@ func TestStatsItemsAndSlabsLikeMemcached(t *testing.T) {
 		if strings.Join(got, " ") != strings.Join(want, " ") {
 			t.Errorf("%q\ngot  %s\nwant %s", word, got, want)
 		}
+	}
+}
+
+// Monitors read from them how old the oldest item is and whether memory is full.
+func TestStatsOfAgeAndRoom(t *testing.T) {
+	clock := &testClock{now: 10_000}
+	c := newClient(t, newServer(t, Options{Store: newStore(t, store.Options{Memory: 8 << 20, Clock: clock.read})}))
+	look := func() (age, free int) {
+		t.Helper()
+		_, items := statNames(t, c.ask("stats items\r\n"))
+		_, slabs := statNames(t, c.ask("stats slabs\r\n"))
+		var n [4]int
+		for i, text := range []string{items["items:1:age"], slabs["1:free_chunks"], slabs["1:used_chunks"], slabs["1:total_chunks"]} {
+			var err error
+			if n[i], err = strconv.Atoi(text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n[1]+n[2] != n[3] {
+			t.Errorf("of %d chunks %d are used and %d free", n[3], n[2], n[1])
+		}
+		return n[0], n[1]
+	}
+	c.ask("set a 0 0 1\r\nx\r\n")
+	clock.now += 15_000
+	c.ask("set b 0 0 1\r\nx\r\n")
+	if age, free := look(); age != 15 || free < 1000 {
+		t.Errorf("two small items: age %d, %d chunks free", age, free)
+	}
+	noise := rand.New(rand.NewPCG(1, 1))
+	for i := range 3000 {
+		c.ask(fmt.Sprintf("set fill-%d 0 0 8000\r\n%08000x\r\n", i, noise.Uint64()))
+	}
+	if _, free := look(); free != 0 {
+		t.Errorf("after three times as much as memory holds %d chunks are free", free)
 	}
 }
 

@@ -316,7 +316,7 @@ func (s *Server) itemStats(l *lines) {
 		return
 	}
 	value := map[string]int64{
-		"number": st.Items, "number_cold": st.Items, "mem_requested": st.Bytes, "evicted": int64(st.Evictions),
+		"number": st.Items, "number_cold": st.Items, "age": st.Age, "mem_requested": st.Bytes, "evicted": int64(st.Evictions),
 		"outofmemory": int64(st.NoMemory), "reclaimed": int64(st.Reclaimed), "expired_unfetched": int64(st.ExpiredUnfetched),
 		"evicted_unfetched": int64(st.EvictedUnfetched), "crawler_reclaimed": int64(st.Reaped), "crawler_items_checked": int64(st.ReapLooks),
 	}
@@ -330,20 +330,27 @@ func (s *Server) itemStats(l *lines) {
 	}
 }
 
-// slabStats shows the segments as pages of one slab class, and each item as a chunk of the average size.
+// slabStats shows the segments as pages of one slab class, and each item as a chunk of the average size. Chunks are free as
+// long as an insert evicts nothing.
 func (s *Server) slabStats(l *lines) {
 	st := s.sinceReset()
 	n := &st.Counters
 	segment := max(int64(s.o.Store.Settings().Segment), 1)
 	pages := (st.Store.UsedBytes + segment - 1) / segment
 	if items := st.Store.Items; items > 0 {
-		chunk := max(st.Store.UsedBytes/items, 1)
+		chunk := max(st.Store.Bytes/items, 1)
+		room := st.Store.LimitBytes - st.Store.ReserveBytes - st.Store.UsedBytes
+		if room < st.Store.LimitBytes/64 {
+			room = 0 // what a pass has just freed
+		}
+		free := room / chunk
 		l.int("1:chunk_size", chunk)
 		l.int("1:chunks_per_page", max(segment/chunk, 1))
 		l.int("1:total_pages", pages)
-		l.int("1:total_chunks", items)
+		l.int("1:total_chunks", items+free)
 		l.int("1:used_chunks", items)
-		l.zero("1:free_chunks", "1:free_chunks_end")
+		l.int("1:free_chunks", free)
+		l.zero("1:free_chunks_end")
 		l.uint("1:get_hits", n.GetHits)
 		l.uint("1:cmd_set", n.CmdSet)
 		l.uint("1:delete_hits", n.DeleteHits)

@@ -261,6 +261,8 @@ type Stats struct {
 	Items, NegativeItems, TotalItems int64
 	Bytes                            int64 // of live records and payloads
 	LimitBytes, UsedBytes            int64 // the limit, and what is charged against it: segments, pages, tables
+	ReserveBytes                     int64 // of the limit, what is kept free
+	Age                              int64 // seconds since the oldest record was written, 0 without records
 	HashBytes                        int64 // of the indexes
 	HashPower                        int   // log2 of the slots, about
 	Data, References                 int64 // payloads held, and references of items to them

@@ -101,6 +101,9 @@ func (s *Store) tryDelta(d *Delta) (n Number, st Status) {
 	if d.Route != 0 {
 		sh.killLease(d.Hash, d.Now)
 	}
+	if len(text) > len(value) {
+		sh.st.total++ // as memcached, for which that is another item
+	}
 	return n, Stored
 }
 

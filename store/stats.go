@@ -3,13 +3,20 @@ package store
 // Stats sums the shards; each is locked for a moment. The sums are not of one instant.
 func (s *Store) Stats() Stats {
 	st := Stats{
-		LimitBytes: s.p.limit.Load(), UsedBytes: s.p.used(), NoMemory: s.noMemory.Load(),
+		LimitBytes: s.p.limit.Load(), UsedBytes: s.p.used(), ReserveBytes: s.reserve.Load(), NoMemory: s.noMemory.Load(),
 		Passes: s.passes.Load(), PassRecords: s.passRecords.Load(),
 	}
 	depth := uint32(0)
 	for i := range s.shards {
 		sh := &s.shards[i]
-		sh.lock(s.Now())
+		now := s.Now()
+		sh.lock(now)
+		for log := range sh.st.logs {
+			if head := sh.st.logs[log].head; head != noSegment {
+				written := sh.st.logs[log].ages.at(s.p.meta[head].start)
+				st.Age = max(st.Age, int64(now.Second())-int64(written))
+			}
+		}
 		t := sh.st
 		st.Items += t.items
 		st.NegativeItems += t.negative
