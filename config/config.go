@@ -37,12 +37,13 @@ const (
 // Options are memcached's command-line options that have, or will have, an effect. Zero values are as stated; all others are
 // defaults that Load fills in.
 type Options struct {
-	Listen       []Listen      // -l with -p, or -s alone; never empty
+	Listen       []Listen      // -l with -p, or -s alone; empty only where UDP is not
+	UDP          []Listen      // -l with -U; empty: no UDP
 	Interfaces   string        // -l as given; empty: it was not
 	Port         int           // -p as given; -1 asks for any free port
 	Socket       string        // -s: listen on this UNIX socket and nowhere else; empty is none
 	Access       fs.FileMode   // -a: permissions of Socket
-	UDPPort      int           // -U; 0 is off
+	UDPPort      int           // -U as given; 0 is off, -1 asks for any free port
 	Memory       int64         // -m in bytes, overhead included
 	MaxItem      int           // -I in bytes, at most half of Memory
 	NoEvict      bool          // -M
@@ -74,6 +75,7 @@ type Options struct {
 	PassBack     int           // -o pass_background: records per lock hold in the background
 	GrowthFactor float64       // -f, for stats settings only
 	ChunkSize    int           // -n, for stats settings only
+	TLS          TLSOptions    // -Z
 
 	// Shown are values of further options without an effect, by their names in memcached's stats settings; nil: none given.
 	Shown map[string]string
@@ -94,6 +96,7 @@ func defaults() Options {
 		PassBack:     64,
 		GrowthFactor: 1.25,
 		ChunkSize:    48,
+		TLS:          defaultTLS(),
 	}
 }
 

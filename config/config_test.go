@@ -55,7 +55,7 @@ func TestDefaults(t *testing.T) {
 	c := mustLoad(t, input(nil, nil))
 	want := &Config{Options: Options{
 		Listen: []Listen{{Host: "127.0.0.1", Port: 11211}}, Port: 11211, Memory: 64 << 20, MaxItem: 1 << 20, MaxConns: 1024, MaxConnsFast: true,
-		Threads: 4, Backlog: 1024, Access: 0o700, Protocol: "auto", Delimiter: ':', PassInline: 16, PassBack: 64, GrowthFactor: 1.25, ChunkSize: 48,
+		Threads: 4, Backlog: 1024, Access: 0o700, Protocol: "auto", Delimiter: ':', PassInline: 16, PassBack: 64, GrowthFactor: 1.25, ChunkSize: 48, TLS: defaultTLS(),
 	}}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
@@ -78,8 +78,10 @@ func TestOptions(t *testing.T) {
 		{"verbose", "-v -vv --verbose --verbose=7", "Verbosity=5"},
 		{"blank before the value", "-m\t128", "Memory=134217728"},
 		{"any free port", "-p -1", "Port=-1 Listen=[127.0.0.1:0]"},
-		{"UDP port alone", "-U 11300", "UDPPort=11300 Port=11300 Listen=[127.0.0.1:11300] Notes=[-U has no effect: UDP is not there yet]"},
-		{"UDP and TCP port", "-U 11300 -p 11400", "UDPPort=11300 Port=11400 Listen=[127.0.0.1:11400] Notes=[-U has no effect: UDP is not there yet]"},
+		{"UDP port alone", "-U 11300", "UDPPort=11300 Port=11300 Listen=[127.0.0.1:11300] UDP=[127.0.0.1:11300] Notes=[-U has no effect: UDP is not there yet]"},
+		{"UDP on addresses with ports of their own", "-U 11300 -l 10.0.0.1,tag[a]:10.0.0.2:99 -p 11400", "UDPPort=11300 Port=11400 Listen=[10.0.0.1:11400 10.0.0.2:99//a] UDP=[10.0.0.1:11300 10.0.0.2:99] Interfaces=10.0.0.1,tag[a]:10.0.0.2:99 Notes=[-U has no effect: UDP is not there yet]"},
+		{"UDP alone", "-U 11300 -p 0", "UDPPort=11300 Port=0 Listen=[] UDP=[127.0.0.1:11300] Notes=[-U has no effect: UDP is not there yet]"},
+		{"UDP and TCP port", "-U 11300 -p 11400", "UDPPort=11300 Port=11400 Listen=[127.0.0.1:11400] UDP=[127.0.0.1:11300] Notes=[-U has no effect: UDP is not there yet]"},
 		{"listen", "-l 10.0.0.1,10.0.0.2:99", "Listen=[10.0.0.1:11211 10.0.0.2:99] Interfaces=10.0.0.1,10.0.0.2:99"},
 		{"listen twice", "-l 10.0.0.1 -l 10.0.0.2;10.0.0.1", "Listen=[10.0.0.1:11211 10.0.0.2:11211] Interfaces=10.0.0.1,10.0.0.2"},
 		{"listen everywhere", "-l *", "Listen=[:11211] Interfaces=*"},
@@ -197,14 +199,13 @@ func TestOptionErrors(t *testing.T) {
 		{"listen protocol", "-l proto[x]:::1", `-l: Invalid protocol spec: "proto[x]:::1"; write proto[ascii]:ADDR, proto[binary]:ADDR or proto[negotiating]:ADDR`},
 		{"listen tag", "-l tag[x:::1", `-l: Invalid tag in socket config: "tag[x:::1"; write tag[NAME]:ADDR`},
 		{"listen long tag", "-l tag[123456789]:::1", `-l: Listener tags must be between 1 and 8 characters: "123456789"`},
-		{"listen notls", "-l notls:127.0.0.1", `-l: 'notls' option is valid only when SSL is enabled; take it out of "notls:127.0.0.1"`},
+		{"listen notls", "-l notls:127.0.0.1", `-l: 'notls' option is valid only when SSL is enabled; write -Z, or take it out of "notls:127.0.0.1"`},
 		{"suboption", "-o idle_timout=5", `-o: Illegal suboption "idle_timout"; did you mean idle_timeout?`},
 		{"suboption without value", "-o idle_timeout", `-o: Missing numeric argument for idle_timeout; write idle_timeout=SECONDS`},
 		{"suboption out of bounds", "-o hashpower=8", `-o hashpower: Initial hashtable multiplier of 8 is too low; write a whole number from 12 to 32`},
 		{"suboption no number", "-o idle_timeout=x", `-o idle_timeout: "x" is out of bounds; write a whole number from 0 to 2147483647`},
 		{"suboption name", "-o hash_algorithm=md5", `-o hash_algorithm: Unknown hash_algorithm option (jenkins, murmur3, xxh3)`},
 		{"suboption ratio", "-o slab_automove_ratio=2", `-o slab_automove_ratio: slab_automove_ratio must be > 0 and < 1`},
-		{"TLS", "-Z", `-Z: TLS is not there yet, and without it traffic would be readable; leave it out if that is meant`},
 		{"UNIX socket's path", "-s /" + strings.Repeat("x", 107), `-s: the path of a UNIX socket has at most 107 bytes, and this one has 108; choose a shorter one`},
 		{"UNIX socket's mask", "-s /run/x -a 780", `-a: "780" is no access mask; write three octal digits such as 0770`},
 		{"UNIX socket's mask, too much", "-s /run/x -a 1777", `-a: "1777" is no access mask; write three octal digits such as 0770`},
@@ -231,7 +232,7 @@ func TestAsk(t *testing.T) {
 			}
 		})
 	}
-	for _, want := range []string{"-m, --memory-limit=MIB", "-D CHAR", "idle_timeout=SECONDS", "--config=FILE", "(refused: not there yet)"} {
+	for _, want := range []string{"-m, --memory-limit=MIB", "-D CHAR", "idle_timeout=SECONDS", "--config=FILE", "(no effect: "} {
 		if !strings.Contains(Help(), want) {
 			t.Errorf("Help lacks %q", want)
 		}

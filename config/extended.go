@@ -28,7 +28,7 @@ func (e *extended) head() string {
 	return e.name + "=" + e.arg
 }
 
-var extendedTable = []*extended{
+var extendedTable = slices.Concat(tlsTable, []*extended{
 	// With an effect.
 	{name: "idle_timeout", arg: "SECONDS", missing: "Missing numeric argument for idle_timeout", help: "close a connection that is idle this long (default 0: never)", check: between(0, 1<<31-1, ""), set: func(o *Options, v string) { o.IdleTimeout = seconds(atoi(v)) }},
 	{name: "maxconns_fast", help: "refuse connections over -c at once (default)", set: func(o *Options, _ string) { o.MaxConnsFast = true }},
@@ -74,17 +74,7 @@ var extendedTable = []*extended{
 	{name: "no_drop_privileges"},
 	{name: "sock_cookie_id", arg: "NUM", maybe: true},
 
-	// TLS, which -Z turns on, proxy and extstore.
-	{name: "ssl_chain_cert", arg: "FILE"},
-	{name: "ssl_key", arg: "FILE"},
-	{name: "ssl_verify_mode", arg: "NUM", check: between(0, 3, "Invalid ssl_verify_mode. Use help to see valid options.")},
-	{name: "ssl_keyformat", arg: "NUM"},
-	{name: "ssl_ciphers", arg: "LIST"},
-	{name: "ssl_ca_cert", arg: "FILE"},
-	{name: "ssl_wbuf_size", arg: "KIB", check: between(0, 1<<32-1, "could not parse argument to ssl_wbuf_size")},
-	{name: "ssl_session_cache"},
-	{name: "ssl_kernel_tls"},
-	{name: "ssl_min_version", arg: "NUM", check: between(0, 3, "Invalid ssl_min_version. Use help to see valid options.")},
+	// Proxy and extstore, which are not there.
 	{name: "proxy_config", arg: "FILE"},
 	{name: "proxy_arg", arg: "TEXT"},
 	{name: "proxy_uring"},
@@ -104,7 +94,7 @@ var extendedTable = []*extended{
 	{name: "ext_max_frag", arg: "NUM"},
 	{name: "ext_drop_unread"},
 	{name: "slab_automove_freeratio", arg: "NUM"},
-}
+})
 
 // setExtended reads the value of -o as getsubopt does: at commas, a name or name=value each.
 func setExtended(l *loader, g given) {

@@ -14,6 +14,7 @@ type Listen struct {
 	Port  int    // 0: any free one
 	Proto string // ascii, binary or negotiating; empty: as -B says
 	Tag   string // at most 8 bytes; empty: none
+	TLS   string // with -Z: notls, btls (no certificates of clients), mtls (with them); empty: as ssl_verify_mode says
 }
 
 // Address is the host and port as net.Listen wants them.
@@ -39,7 +40,7 @@ func setAccess(l *loader, g given) {
 	l.c.Access = fs.FileMode(n)
 }
 
-// finishListen turns -l and -p, or -s, into Options.Listen.
+// finishListen turns -l with -p, or -s alone, into Options.Listen, and -l with -U into Options.UDP.
 func (l *loader) finishListen() {
 	l.c.Interfaces = strings.Join(l.listen, ",")
 	if l.c.Socket != "" { // as memcached has it: no network then, whatever else was given
@@ -52,31 +53,38 @@ func (l *loader) finishListen() {
 	if l.listen == nil && !l.listenSeen {
 		l.listen = []string{"127.0.0.1"}
 	}
-	port := l.c.Port
-	switch port {
-	case 0:
+	if l.c.Port == 0 && l.c.UDPPort == 0 {
 		l.fail(place{}, "-p 0 turns TCP off, and nothing else is there to listen on; write a port, or -1 for any free one")
 		return
-	case -1:
-		port = 0
 	}
 	for _, spec := range l.listen {
-		a, fault := parseListen(spec, port)
+		a, fault := parseListen(spec, max(l.c.Port, 0), l.c.TLS.On)
 		if fault != "" {
 			l.fail(l.listenAt, "-l: %s", fault)
 			continue
 		}
-		l.c.Listen = append(l.c.Listen, a)
+		if l.c.Port != 0 {
+			l.c.Listen = append(l.c.Listen, a)
+		}
+		if l.c.UDPPort != 0 { // an address with a port of its own has it in both
+			a, _ = parseListen(spec, max(l.c.UDPPort, 0), l.c.TLS.On)
+			l.c.UDP = append(l.c.UDP, Listen{Host: a.Host, Port: a.Port})
+		}
 	}
 }
 
 // parseListen reads one address of -l: [notls|btls|mtls]: proto[NAME]: tag[NAME]: HOST :PORT, all but HOST optional.
-func parseListen(spec string, port int) (Listen, string) {
+func parseListen(spec string, port int, withTLS bool) (Listen, string) {
 	a := Listen{Port: port}
 	s := spec
 	for _, tls := range []string{"notls", "btls", "mtls"} {
-		if strings.HasPrefix(s, tls+":") {
-			return a, "'" + tls + "' option is valid only when SSL is enabled; take it out of " + strconv.Quote(spec)
+		rest, ok := strings.CutPrefix(s, tls+":")
+		if ok && !withTLS {
+			return a, "'" + tls + "' option is valid only when SSL is enabled; write -Z, or take it out of " + strconv.Quote(spec)
+		}
+		if ok {
+			a.TLS, s = tls, rest
+			break
 		}
 	}
 	if rest, ok := strings.CutPrefix(s, "proto["); ok {

@@ -50,13 +50,13 @@ var optionTable = []*option{
 	{short: 'D', arg: "CHAR", help: "delimiter of prefixes in stats detail, and stats detail on", set: setDelimiter},
 	{short: 'o', long: "extended", arg: "NAME,NAME=VALUE,...", help: "further options, see below", set: setExtended},
 	{short: 'B', long: "protocol", arg: "NAME", help: "what connections speak: ascii, binary or auto, as the first byte says (default auto)", set: setProtocol},
-	{short: 'U', long: "udp-port", arg: "NUM", help: "UDP port (default 0: off)", note: "UDP is " + notYet, set: setUDP},
+	{short: 'U', long: "udp-port", arg: "NUM", help: "UDP port (default 0: off; -1: any free one)", note: "UDP is " + notYet, set: setUDP},
 	{short: 'e', long: "memory-file", arg: "FILE", help: "keep memory over a restart", set: stringOption(func(o *Options) *string { return &o.MemoryFile })},
 	{short: 's', long: "unix-socket", arg: "FILE", help: "listen on a UNIX socket, and not on the network", set: setSocket},
 	{short: 'a', long: "unix-mask", arg: "MASK", help: "permissions of the UNIX socket, in octal (default 700)", set: setAccess},
 	{short: 'S', long: "enable-sasl", help: "binary protocol, with authentication by SASL PLAIN", set: setSASL},
 	{short: 'Y', long: "auth-file", arg: "FILE", help: "ascii protocol, with authentication: the first command is a set of \"user password\"; FILE has up to 8 lines user:password", set: setAuthFile},
-	{short: 'Z', long: "enable-ssl", help: "TLS", refuse: "TLS is " + notYet + ", and without it traffic would be readable; leave it out if that is meant"},
+	{short: 'Z', long: "enable-ssl", help: "TLS on all addresses but those with notls: before them; see the names with ssl_ below", set: flag(func(o *Options) *bool { return &o.TLS.On })},
 	{short: 'd', long: "daemon", help: "run in the background; returns once it listens", set: flag(func(o *Options) *bool { return &o.Daemon })},
 	{short: 'u', long: "user", arg: "NAME", help: "give up root for this user", set: stringOption(func(o *Options) *string { return &o.User })},
 	{short: 'r', long: "enable-coredumps", help: "dump core on a crash, without a limit", set: flag(func(o *Options) *bool { return &o.CoreDumps })},
@@ -162,7 +162,7 @@ func setPort(l *loader, g given) {
 }
 
 func setUDP(l *loader, g given) {
-	if n, ok := l.number(g.at, "-U", g.value, 0, 65535, ""); ok {
+	if n, ok := l.number(g.at, "-U", g.value, -1, 65535, ""); ok {
 		l.c.UDPPort = n
 	}
 }
@@ -286,6 +286,7 @@ func (l *loader) finishOptions() {
 	}
 	l.finishListen()
 	l.finishAuth()
+	l.finishTLS()
 }
 
 // Help returns the options as lines for --help.

@@ -58,6 +58,7 @@ const (
 	WatchNotAllowed
 	WatcherTooMany
 	DetailUsage
+	NoTLS
 	DetailNotAllowed
 	DumpNotAllowed
 	SlabID
@@ -122,6 +123,7 @@ var replies = [...]string{
 	WatchNotAllowed:    "CLIENT_ERROR watch commands not allowed\r\n",
 	WatcherTooMany:     "WATCHER_TOO_MANY log watcher limit reached\r\n",
 	DetailUsage:        "CLIENT_ERROR usage: stats detail on|off|dump\r\n",
+	NoTLS:              "Error TLS not enabled\r\n",
 	DetailNotAllowed:   "CLIENT_ERROR stats detail not allowed\r\n",
 	DumpNotAllowed:     "CLIENT_ERROR stats cachedump not allowed\r\n",
 	SlabID:             "CLIENT_ERROR Illegal slab id\r\n",
@@ -189,6 +191,11 @@ func AppendClientError(dst []byte, why string) []byte {
 
 // AppendText appends a line of an answer to an operator's word; a line end in text becomes a blank.
 func AppendText(dst []byte, text string) []byte {
+	return append(appendOneLine(dst, text), '\r', '\n')
+}
+
+// appendOneLine appends text with blanks for its line ends.
+func appendOneLine(dst []byte, text string) []byte {
 	for i := range len(text) {
 		c := text[i]
 		if c == '\r' || c == '\n' {
@@ -196,7 +203,7 @@ func AppendText(dst []byte, text string) []byte {
 		}
 		dst = append(dst, c)
 	}
-	return append(dst, '\r', '\n')
+	return dst
 }
 
 // AppendStat appends one line of a stats answer.

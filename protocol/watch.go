@@ -164,6 +164,15 @@ func AppendLogConn(dst []byte, h *LogHead, host, port, transport, reason string,
 	return append(dst, '\n')
 }
 
+// AppendLogFault appends a line about what broke a connection.
+func AppendLogFault(dst []byte, h *LogHead, conn uint64, fault string) []byte {
+	dst = h.appendTo(dst)
+	dst = append(dst, " fd="...)
+	dst = strconv.AppendUint(dst, conn, 10)
+	dst = append(dst, " msg="...)
+	return append(appendOneLine(dst, fault), '\n')
+}
+
 // AppendLogSkipped appends how many lines the watcher did not get because it was slow.
 func AppendLogSkipped(dst []byte, n uint64) []byte {
 	dst = append(dst, "skipped="...)

@@ -182,8 +182,11 @@ func (s *Server) sourcesText(l *text) {
 	}
 }
 
-// errand returns what r has to do off the worker, because it may wait: nil for all commands but reload.
+// errand returns what r has to do off the worker, because it may wait: nil for all commands but reload and refresh_certs.
 func (s *Server) errand(r *protocol.Request) func(out []byte) []byte {
+	if r.Verb == protocol.Admin && string(r.Word) == "refresh_certs" {
+		return s.refreshCerts
+	}
 	if r.Verb != protocol.Admin || string(r.Word) != "reload" || r.NArgs > 1 || r.NArgs == 1 && !r.NoReply {
 		return nil
 	}

@@ -29,8 +29,8 @@ type gate struct {
 }
 
 const (
-	maxChecks        = 64          // passwords that wait to be checked; those who come with another one have failed
-	defaultFailDelay = time.Second // see Options.FailDelay
+	maxChecks        = 64                     // passwords that wait to be checked; those who come with another one have failed
+	defaultFailDelay = 300 * time.Millisecond // less than clients are ready to wait, some of them half a second
 )
 
 // check is a password that is to be checked, once for all who have come with it.

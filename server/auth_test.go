@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -251,8 +253,8 @@ var saslLogins = []struct{ name, packets string }{
 // saslMemcached starts a memcached with -S whose database has testuser. Its user is of this host, as for ours.
 func saslMemcached(t *testing.T, host string) (addr string) {
 	t.Helper()
-	tool, err := exec.LookPath("saslpasswd2")
-	if err != nil {
+	const tool = "/usr/sbin/saslpasswd2" // where not everybody's PATH leads
+	if _, err := os.Stat(tool); err != nil {
 		testenv.Missing(t, "saslpasswd2", "apt-get install sasl2-bin libsasl2-modules libsasl2-modules-db")
 	}
 	dir := publicDir(t)
@@ -310,4 +312,117 @@ func TestSASLCutAnywhere(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whoever guesses waits alone: the others are served, nothing grows with the guessers but their connections, and a shutdown
+// tells them at once.
+func TestFailedLoginsWaitAlone(t *testing.T) {
+	twins(t, func(t *testing.T, o Options) {
+		o.Users, o.FailDelay = usersOf(t, TextUsers, textPasswords), time.Hour
+		s, addr := startServer(t, o)
+		good := talk(t, addr)
+		good.ask("set a 0 0 7\r\nfoo bar\r\n", "STORED")
+		const guesses = 50
+		guessers := make([]*conversation, guesses)
+		for i := range guessers {
+			guessers[i] = talk(t, addr)
+		}
+		good.until(s, func(Counters) bool { return s.conns.open.Load() == guesses+1 })
+		before := runtime.NumGoroutine()
+		for i, c := range guessers {
+			fmt.Fprintf(c, "set a 0 0 9\r\nfoo guess\r\nset mark%d 0 0 1\r\nx\r\n", i)
+		}
+		good.until(s, func(n Counters) bool { return n.AuthErrors == guesses })
+		if grown := runtime.NumGoroutine() - before; grown > 2 {
+			t.Errorf("%d more goroutines", grown)
+		}
+		if n := s.Stats().Counters; n.AuthCmds != guesses+1 || n.AuthDrops != 0 {
+			t.Errorf("counted %d attempts, %d dropped", n.AuthCmds, n.AuthDrops)
+		}
+		for i := range guesses {
+			if got := good.ask(fmt.Sprintf("get mark%d\r\n", i), "END"); got != "END\r\n" {
+				t.Fatalf("a guesser's command was run: %q", got)
+			}
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		for _, c := range guessers {
+			if got, _ := io.ReadAll(c.r); !strings.HasPrefix(string(got), "CLIENT_ERROR authentication failure\r\n") {
+				t.Fatalf("got %q", got)
+			}
+		}
+	})
+}
+
+// A client that goes away while its password is checked leaves nothing behind.
+func TestGoneWhileChecked(t *testing.T) {
+	twins(t, func(t *testing.T, o Options) {
+		slow := &slowSecret{password: "right", takes: 50 * time.Millisecond}
+		o.Users, o.FailDelay = usersOf(t, TextUsers, textPasswords), soon
+		o.Users.hashed["slow"], o.Users.decoy = []secret{slow}, slow
+		s, addr := startServer(t, o)
+		good := talk(t, addr)
+		good.ask("set a 0 0 7\r\nfoo bar\r\n", "STORED")
+		for range 3 {
+			c := dial(t, addr)
+			fmt.Fprint(c, "set a 0 0 10\r\nslow wrong\r\n")
+			c.SetLinger(0) // a reset, which is noticed though nothing is read
+			good.until(s, func(Counters) bool { return slow.checks.Load() > 0 })
+			c.Close()
+		}
+		good.until(s, func(n Counters) bool { return n.AuthErrors >= 1 && s.conns.open.Load() == 1 })
+		if got := good.ask("get a\r\n", "END"); got != "END\r\n" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// What is counted is what memcached counts.
+func TestAuthStatsLikeMemcached(t *testing.T) {
+	rightOracle(t)
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stats := regexp.MustCompile(`STAT (auth_\w+) (\d+)`)
+	t.Run("text", func(t *testing.T) {
+		_, ours := startServer(t, Options{FailDelay: soon, Users: usersOf(t, TextUsers, textPasswords)})
+		var counted [2][]string
+		for i, addr := range []string{ours, testenv.Memcached(t, "-Y", writeFile(t, publicDir(t), "passwords", textPasswords))} {
+			c := talk(t, addr)
+			for _, command := range []string{
+				"get a\r\n", "set a 0 0 7\r\nfoo bab\r\n", "set a 0 0 7\r\nfox bar\r\n", "set a 0 0 3\r\nfoo\r\n", "set a 0 0 99999\r\n", "set a 0 0 1\r\nfoo", "set a 0 0 7\r\nfoo bar\r\n",
+			} {
+				c.ask(command, "")
+			}
+			counted[i] = stats.FindAllString(c.ask("stats\r\n", "END"), -1)
+		}
+		if got, want := fmt.Sprint(counted[0]), fmt.Sprint(counted[1]); got != want || want != "[STAT auth_cmds 3 STAT auth_errors 2]" {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	})
+	t.Run("SASL", func(t *testing.T) {
+		_, ours := startServer(t, Options{FailDelay: soon, Users: usersOf(t, SASLUsers, "testuser@"+host+":testpass")})
+		var counted [2]string
+		for i, addr := range []string{ours, saslMemcached(t, host)} {
+			b := talkBinary(t, addr)
+			for _, line := range []string{
+				"version", "saslmechs", "saslauth key=PLAIN value=\\0testuser\\0wrong", "saslauth key=FOO value=x", "saslauth key=\\{33*X} value=x", "saslstep key=PLAIN",
+				"saslauth key=PLAIN value=x", "saslauth key=PLAIN value=\\{600000*x}", "saslauth key=PLAIN", "saslstep key=PLAIN value=\\0testuser\\0testpass",
+			} {
+				b.ask("%s", line)
+			}
+			for a := b.ask("stat"); len(a.key) > 0; a = b.read() {
+				if strings.HasPrefix(string(a.key), "auth_") {
+					counted[i] += fmt.Sprintf("%s %s\n", a.key, a.value)
+				}
+			}
+		}
+		if counted[0] != counted[1] || counted[1] != "auth_cmds 5\nauth_errors 4\n" {
+			t.Errorf("got\n%swant\n%s", counted[0], counted[1])
+		}
+	})
 }

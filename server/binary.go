@@ -49,7 +49,7 @@ func (w *worker) binaryGet(r *protocol.Request, out []byte) []byte {
 	it := &w.item
 	out = protocol.AppendBinaryValue(out, r, it.Flags, len(it.Value), it.CAS)
 	if r.Verb != protocol.Touch {
-		out = append(out, it.Value...)
+		out = w.appendValue(out)
 	}
 	w.found()
 	return out

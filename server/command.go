@@ -19,7 +19,7 @@ func (w *worker) get(r *protocol.Request, out []byte) (_, left []byte) {
 			break
 		}
 		out = w.getOne(key, out)
-		if len(out) >= highWater && len(left) > 0 {
+		if w.enough(out) && len(left) > 0 {
 			return out, left
 		}
 	}
@@ -49,7 +49,7 @@ func (w *worker) getOne(key, out []byte) []byte {
 	} else {
 		out = protocol.AppendValue(out, key, it.Flags, len(it.Value))
 	}
-	out = append(out, it.Value...)
+	out = w.appendValue(out)
 	w.found()
 	return protocol.AppendLineEnd(out)
 }
@@ -68,8 +68,8 @@ func (w *worker) find(key, out []byte) ([]byte, bool) {
 	if q.Route != 0 {
 		w.countRoute(q.Route, hit, it, opened)
 	}
-	for hit && cap(out)-len(out) < replySize(key, it) {
-		need := replySize(key, it)
+	for hit && cap(out)-len(out) < w.replySize(key) {
+		need := w.replySize(key)
 		it.Release()
 		w.lease(q, it)
 		out = grow(out, need)
@@ -104,7 +104,7 @@ func (w *worker) makeRoom(key, out []byte, header int) (_ []byte, opened bool) {
 	*q = store.Lookup{Key: q.Key, Hash: q.Hash, Route: q.Route, Now: q.Now, NoBump: true}
 	need := 0
 	if w.store.Get(q, it) {
-		need = len(key) + header + len(it.Value) + 2
+		need = len(key) + header + w.inOut() + 2
 		it.Release()
 	}
 	*q = asked
@@ -116,9 +116,9 @@ func (w *worker) makeRoom(key, out []byte, header int) (_ []byte, opened bool) {
 	return out, opened
 }
 
-// replySize bounds what the answer to a hit takes.
-func replySize(key []byte, it *store.Item) int {
-	return len(key) + len(it.Value) + protocol.MaxValueHeader + 2
+// replySize bounds what of the output the answer to a hit, w.item, takes.
+func (w *worker) replySize(key []byte) int {
+	return len(key) + w.inOut() + protocol.MaxValueHeader + 2
 }
 
 func (w *worker) missed(q *store.Lookup, it *store.Item) {

@@ -59,9 +59,6 @@ const lookupTime = 10 * time.Second
 // bind opens the sockets of l. An address that is in use, or of a family that this machine lacks, is left out while another
 // of the same name can be had, as in memcached.
 func bind(l *Listener) ([]*socket, error) {
-	if l.TLS != NoTLS {
-		return nil, fmt.Errorf("server: listen on %s: TLS is not there yet", l.Address)
-	}
 	if l.Network == "unix" {
 		s, err := listenUnix(l)
 		if err != nil {

@@ -58,6 +58,7 @@ func (l *epollLoop) open() (err error) {
 		l.fds = append(l.fds, fd)
 	}
 	for _, w := range l.g.workers {
+		w.pins = make([]pinned, 0, 8)
 		p := &poller{w: w, s: l.s, ep: -1, wake: -1, in: make([]byte, readBuffer), out: make([]byte, 0, highWater)}
 		l.pollers = append(l.pollers, p)
 		if p.ep, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {

@@ -22,8 +22,8 @@ type netLoop struct {
 
 	borrow []sync.Mutex // one for each worker
 
-	mu    sync.Mutex // guards conns
-	conns map[net.Conn]struct{}
+	mu    sync.Mutex            // guards conns
+	conns map[net.Conn]struct{} // as accepted, not as encrypted
 }
 
 func startNet(s *Server, g *group) loop {
@@ -121,8 +121,10 @@ func (l *netLoop) serve(c net.Conn, at *socket, info *connInfo) {
 	if l.s.chatty() {
 		l.s.log.Debug().Str("client", nc.info.remote).Msg("connection opened")
 	}
-	nc.loop()
-	c.Close()
+	if at.of.TLS == NoTLS || nc.handshake(l.s.o.TLS.config(at.of.TLS)) {
+		nc.loop()
+	}
+	nc.Close()
 	l.mu.Lock()
 	delete(l.conns, c)
 	l.mu.Unlock()
@@ -158,6 +160,7 @@ func (c *netConn) loop() {
 			return
 		}
 		if err != nil && !c.again(err) {
+			c.noteTLS(err)
 			return
 		}
 	}
@@ -268,6 +271,9 @@ func (c *netConn) send() bool {
 	c.info.waiting.Store(false)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.count(func(n *Counters) { n.SlowDrops++ })
+	}
+	if err != nil {
+		c.noteTLS(err)
 	}
 	return err == nil
 }

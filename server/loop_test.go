@@ -61,15 +61,20 @@ func (c *conversation) CloseWrite() error {
 // ask sends a command and returns the lines up to and including one that starts with last.
 func (c *conversation) ask(command, last string) string {
 	c.t.Helper()
-	if _, err := c.Write([]byte(command)); err != nil {
-		c.t.Fatalf("%q: %v", command, err)
+	return askOver(c.t, c, c.r, command, last)
+}
+
+func askOver(t testing.TB, w io.Writer, r *bufio.Reader, command, last string) string {
+	t.Helper()
+	if _, err := w.Write([]byte(command)); err != nil {
+		t.Fatalf("%q: %v", command, err)
 	}
 	var all strings.Builder
 	for {
-		line, err := c.r.ReadString('\n')
+		line, err := r.ReadString('\n')
 		all.WriteString(line)
 		if err != nil {
-			c.t.Fatalf("%q: %v after %q", command, err, all.String())
+			t.Fatalf("%q: %v after %q", command, err, all.String())
 		}
 		if strings.HasPrefix(line, last) {
 			return all.String()

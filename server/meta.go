@@ -59,8 +59,8 @@ func (w *worker) metaGet(r *protocol.Request, out []byte) []byte {
 		}
 	}
 	// What the first look-up won is not won a second time, so only the value is asked for again.
-	for hit && m.Value && cap(out)-len(out) < metaSize(it) {
-		need := metaSize(it)
+	for hit && m.Value && cap(out)-len(out) < w.metaSize() {
+		need := w.metaSize()
 		it.Release()
 		w.lease(q, it)
 		*q = store.Lookup{Key: q.Key, Hash: q.Hash, Route: q.Route, Now: w.now, WantCAS: q.WantCAS, NoBump: true}
@@ -77,15 +77,15 @@ func (w *worker) metaGet(r *protocol.Request, out []byte) []byte {
 	}
 	out = protocol.AppendMetaItem(out, r, &found)
 	if protocol.HasValue(r, &found) {
-		out = protocol.AppendLineEnd(append(out, it.Value...))
+		out = protocol.AppendLineEnd(w.appendValue(out))
 	}
 	q.Touch = m.Touch
 	w.found()
 	return out
 }
 
-// metaSize bounds what the answer to mg takes.
-func metaSize(it *store.Item) int { return len(it.Value) + protocol.MaxMetaHeader + 2 }
+// metaSize bounds what of the output the answer to mg, w.item, takes.
+func (w *worker) metaSize() int { return w.inOut() + protocol.MaxMetaHeader + 2 }
 
 // describe notes what answers to meta commands tell of w.item, which must be locked.
 func (w *worker) describe(found *protocol.MetaItem, r *protocol.Request) {

@@ -29,6 +29,7 @@ type poller struct {
 	stopping bool
 	in       []byte // read buffer of all connections
 	out      []byte // reply buffer of all connections
+	pieces   [][]byte
 	ticked   time.Time
 }
 
@@ -38,8 +39,8 @@ type conn struct {
 	session session
 	info    *connInfo
 	input   input
-	out     []byte // what the socket did not take, from off on
-	off     int
+	out     output    // what the socket did not take
+	owed    int       // bytes of out when it was kept; 0: nothing waits
 	events  uint32    // what epoll watches for
 	since   time.Time // the socket took no output since
 	ready   bool      // in poller.ready
@@ -162,7 +163,7 @@ func (p *poller) finish(level stopLevel) {
 		case level == closing:
 			p.close(c)
 		case first:
-			if len(c.out) == 0 && !c.ready && !c.parked && !c.waits() {
+			if c.owed == 0 && !c.ready && !c.parked && !c.waits() {
 				p.close(c)
 			}
 		}
@@ -178,7 +179,7 @@ func (c *conn) waits() bool {
 // event serves a connection that epoll reported.
 func (p *poller) event(c *conn, events uint32) {
 	switch {
-	case len(c.out) > 0:
+	case c.owed > 0:
 		p.drain(c)
 	case c.parked: // nothing is watched for, so it has ended
 		p.close(c)
@@ -229,7 +230,7 @@ func (p *poller) answer(c *conn, data []byte) {
 			c.input.hold(data)
 			p.park(c)
 			return
-		case len(c.out) > 0: // the client does not keep up
+		case c.owed > 0: // the client does not keep up
 			c.ending = did == ended
 			c.input.hold(data)
 			return
@@ -255,25 +256,24 @@ func (p *poller) answer(c *conn, data []byte) {
 	}
 }
 
-// send writes out. What the socket does not take is kept in c.out, and the connection is not read from until it is gone.
-// False means the connection is closed.
+// send writes out with the values that belong into it. What the socket does not take is kept in c.out, and the connection is
+// not read from until it is gone. False means the connection is closed.
 func (p *poller) send(c *conn, out []byte) bool {
-	n, err := unix.Write(c.fd, out)
-	if err != nil {
-		if err != unix.EAGAIN && err != unix.EINTR {
-			p.close(c)
-			return false
-		}
-		n = 0
+	o := output{bytes: out, pins: p.w.pins}
+	p.w.pins, p.w.pinnedBytes = p.w.pins[:0], 0
+	err := p.write(c, &o)
+	if err != nil && err != unix.EAGAIN && err != unix.EINTR {
+		o.drop()
+		p.close(c)
+		return false
 	}
-	p.w.n.BytesWritten += uint64(n)
 	if c.session.counted {
 		c.session.counted = false
 		p.w.latency.record(time.Since(p.w.woke))
 	}
-	if n < len(out) {
-		c.out = append([]byte(nil), out[n:]...)
-		c.off = 0
+	if o.size() > 0 {
+		c.out = o.keep()
+		c.owed = c.out.size()
 		c.since = p.w.woke
 		c.info.waiting.Store(true)
 		p.stalled++
@@ -283,9 +283,27 @@ func (p *poller) send(c *conn, out []byte) bool {
 	return true
 }
 
+// write writes o once and cuts off what the socket took.
+func (p *poller) write(c *conn, o *output) error {
+	var n int
+	var err error
+	if len(o.pins) == 0 {
+		n, err = unix.Write(c.fd, o.bytes[o.sent:])
+	} else {
+		p.pieces = o.pieces(p.pieces[:0])
+		n, err = unix.Writev(c.fd, p.pieces)
+	}
+	if err != nil {
+		return err
+	}
+	o.skip(n)
+	p.w.n.BytesWritten += uint64(n)
+	return nil
+}
+
 // drain goes on writing c.out, and with the commands that waited for it.
 func (p *poller) drain(c *conn) {
-	n, err := unix.Write(c.fd, c.out[c.off:])
+	err := p.write(c, &c.out)
 	if err == unix.EAGAIN || err == unix.EINTR {
 		return
 	}
@@ -293,10 +311,8 @@ func (p *poller) drain(c *conn) {
 		p.close(c)
 		return
 	}
-	p.w.n.BytesWritten += uint64(n)
-	c.off += n
 	c.since = p.w.woke
-	if c.off < len(c.out) {
+	if c.out.size() > 0 {
 		return
 	}
 	p.unstall(c)
@@ -318,7 +334,7 @@ func (p *poller) park(c *conn) {
 	if c.session.watching != nil {
 		c.info.rest(watching)
 	}
-	if len(c.out) == 0 {
+	if c.owed == 0 {
 		p.watch(c, 0)
 	}
 	if a := c.session.attempt; a != nil { // needs no goroutine to wait in
@@ -347,16 +363,18 @@ func (p *poller) unpark(c *conn, reply []byte) {
 	}
 	c.parked = false
 	switch {
-	case len(c.out) > 0:
-		c.out = append(c.out, reply...)
-	case len(reply) > 0 && !p.send(c, reply) || len(c.out) > 0:
+	case c.owed > 0:
+		c.out.bytes = append(c.out.bytes, reply...)
+		c.owed += len(reply)
+	case len(reply) > 0 && !p.send(c, reply) || c.owed > 0:
 	default:
 		p.answer(c, c.input.held)
 	}
 }
 
 func (p *poller) unstall(c *conn) {
-	c.out, c.off = nil, 0
+	c.out.drop()
+	c.owed = 0
 	c.info.waiting.Store(false)
 	p.stalled--
 }
@@ -381,7 +399,7 @@ func (p *poller) lookAround() {
 	for _, c := range p.conns {
 		switch {
 		case c == nil:
-		case len(c.out) > 0:
+		case c.owed > 0:
 			if p.w.woke.Sub(c.since) >= p.s.o.SlowTimeout {
 				p.w.n.SlowDrops++
 				p.close(c)
@@ -412,7 +430,7 @@ func (p *poller) close(c *conn) {
 	if p.conns[c.fd] != c {
 		return
 	}
-	if len(c.out) > 0 {
+	if c.owed > 0 {
 		p.unstall(c)
 	}
 	p.conns[c.fd] = nil

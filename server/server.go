@@ -44,7 +44,10 @@ type Options struct {
 	SlowTimeout time.Duration // a connection that takes none of its output for longer is closed; default 60 s
 
 	Users     *Users        // -Y, -S: who may use the server; nil: everybody
-	FailDelay time.Duration // a wrong password is answered after so long, default 1 s
+	FailDelay time.Duration // a wrong password is answered after so long, default 300 ms
+
+	TLS              *Certificates // for listeners with TLS
+	HandshakeTimeout time.Duration // a connection that is not encrypted after this long is closed; default 10 s
 
 	NoFlush   bool   // -F: flush_all is refused
 	NoWatch   bool   // -W: watch is refused
@@ -75,6 +78,7 @@ const (
 	DefaultBacklog     = 1024
 	DefaultAccess      = 0o700
 	DefaultSlowTimeout = 60 * time.Second
+	DefaultHandshake   = 10 * time.Second
 	DefaultVersion     = "1.6.45"
 )
 
@@ -146,6 +150,9 @@ func New(o Options) *Server {
 	if o.SlowTimeout <= 0 {
 		o.SlowTimeout = DefaultSlowTimeout
 	}
+	if o.HandshakeTimeout <= 0 {
+		o.HandshakeTimeout = DefaultHandshake
+	}
 	if o.Version == "" {
 		o.Version = DefaultVersion
 	}
@@ -199,6 +206,9 @@ func (s *Server) Start() error {
 		return err
 	}
 	s.state = running
+	if s.o.TLS != nil {
+		s.announceCertificate("certificates were read")
+	}
 	return nil
 }
 
@@ -206,6 +216,9 @@ func (s *Server) Start() error {
 func (s *Server) start() error {
 	for i := range s.o.Listen {
 		l := &s.o.Listen[i]
+		if l.TLS != NoTLS && s.o.TLS == nil {
+			return fmt.Errorf("server: listen on %s: TLS without certificates", l.Address)
+		}
 		bound, err := bind(l)
 		if err != nil {
 			return err

@@ -74,7 +74,7 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 		out = ss.endAttempt(w, out)
 	}
 	for {
-		if len(out) >= highWater {
+		if w.enough(out) {
 			return n, out, full
 		}
 		if ss.left == 0 {

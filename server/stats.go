@@ -27,6 +27,8 @@ type Counters struct {
 	SlowDrops                                   uint64 // one did not take it for Options.SlowTimeout and was closed
 	AuthCmds, AuthErrors                        uint64
 	AuthDrops                                   uint64 // errors because too many other passwords waited to be checked
+	TLSHandshakeErrors, TLSProtoErrors          uint64 // connections that did not become encrypted, and encrypted ones that broke
+	TLSNewSessions                              uint64 // handshakes that resumed no session
 }
 
 // pairs calls f with every counter of c and the same one of o.
@@ -62,6 +64,9 @@ func (c *Counters) pairs(o *Counters, f func(mine *uint64, other uint64)) {
 	f(&c.AuthCmds, o.AuthCmds)
 	f(&c.AuthErrors, o.AuthErrors)
 	f(&c.AuthDrops, o.AuthDrops)
+	f(&c.TLSHandshakeErrors, o.TLSHandshakeErrors)
+	f(&c.TLSProtoErrors, o.TLSProtoErrors)
+	f(&c.TLSNewSessions, o.TLSNewSessions)
 }
 
 func (c *Counters) add(o *Counters) { c.pairs(o, func(mine *uint64, other uint64) { *mine += other }) }

@@ -195,6 +195,7 @@ func (s *Server) generalStats(l *lines) {
 	l.zero("slab_reassign_running", "slabs_moved", "lru_crawler_running", "lru_crawler_starts", "lru_maintainer_juggles",
 		"malloc_fails")
 	s.watchStats(l)
+	s.tlsStats(l, n)
 	l.zero("unexpected_napi_ids", "round_robin_fallback")
 	l.int("bytes", st.Store.Bytes)
 	l.int("curr_items", st.Store.Items)

@@ -41,6 +41,10 @@ type worker struct {
 	conn      uint64 // number of the connection whose commands run
 	log       logLines
 
+	// Large values of the output in hand that are sent from where the store has them. Nil: the loop cannot do that.
+	pins        []pinned
+	pinnedBytes int
+
 	n           Counters // this worker's, ahead of published
 	routeCounts [store.MaxRoutes + 1]routeCounter
 	latency     latency

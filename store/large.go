@@ -64,12 +64,15 @@ type Pin struct {
 // Pin keeps the value of a hit readable where it lies, beyond Item.Release and whatever becomes of the item, until Pin.Release.
 // Until then it counts against the limit. false: the value is not large enough to stay where it is, so it has to be copied.
 func (it *Item) Pin() (Pin, bool) {
-	if it.ds == nil || it.ds.hs[it.datum]&paged == 0 {
+	if !it.Pinnable() {
 		return Pin{}, false
 	}
 	it.ds.reference(it.datum)
 	return Pin{it.ds, it.datum}, true
 }
+
+// Pinnable tells whether Pin would succeed.
+func (it *Item) Pinnable() bool { return it.ds != nil && it.ds.hs[it.datum]&paged != 0 }
 
 // Release ends the reference; the bytes are not to be read any more.
 func (p Pin) Release() {

@@ -55,6 +55,10 @@ func newApp(in config.Input, c *config.Config, opened sources, log zerolog.Logge
 	if err != nil {
 		return nil, err
 	}
+	certificates, err := readCertificates(&c.TLS)
+	if err != nil {
+		return nil, err
+	}
 	seed := hasher.NewSeed()
 	if c.MemoryFile != "" {
 		if saved, ok := store.SavedSeed(c.MemoryFile); ok {
@@ -90,7 +94,7 @@ func newApp(in config.Input, c *config.Config, opened sources, log zerolog.Logge
 		Version: protocolVersion, Logger: log, Settings: settings(c), SetLogLevel: setLogLevel,
 		SetVerbose: func(level int) { zerolog.SetGlobalLevel(levelOf(level)) },
 		Operator:   server.Operator{Reload: a.reload, Pattern: a.pattern},
-		Listen:     listeners(c), WaitForRoom: !c.MaxConnsFast, ReqsPerEvent: c.ReqsPerEvent,
+		Listen:     listeners(c), TLS: certificates, WaitForRoom: !c.MaxConnsFast, ReqsPerEvent: c.ReqsPerEvent,
 	}
 	if c.AllowStop {
 		o.OnShutdown = func(graceful bool) {
@@ -110,9 +114,11 @@ func listeners(c *config.Config) []server.Listener {
 	speak := map[string]protocol.Only{"ascii": protocol.OnlyText, "binary": protocol.OnlyBinary}
 	all := make([]server.Listener, 0, len(c.Listen))
 	for _, l := range c.Listen {
-		one := server.Listener{Address: l.Address(), Only: speak[cmp.Or(l.Proto, c.Protocol)], Tag: l.Tag, Backlog: c.Backlog}
+		one := server.Listener{
+			Address: l.Address(), TLS: tlsMode(c, l.TLS), Only: speak[cmp.Or(l.Proto, c.Protocol)], Tag: l.Tag, Backlog: c.Backlog,
+		}
 		if l.Path != "" {
-			one.Network, one.Address, one.Access = "unix", l.Path, c.Access
+			one.Network, one.Address, one.Access, one.TLS = "unix", l.Path, c.Access, server.NoTLS // memcached, too, encrypts no UNIX socket
 		}
 		all = append(all, one)
 	}
@@ -382,7 +388,7 @@ func settings(c *config.Config) []server.Setting {
 	if p, ok := protocols[proto]; ok {
 		proto = p
 	}
-	all := []server.Setting{
+	all := append(tlsSettings(&c.TLS), []server.Setting{
 		{Name: "tcpport", Value: strconv.Itoa(c.Port)},
 		{Name: "udpport", Value: strconv.Itoa(c.UDPPort)},
 		{Name: "inter", Value: cmp.Or(c.Interfaces, defaultInterfaces(c))},
@@ -404,7 +410,7 @@ func settings(c *config.Config) []server.Setting {
 		{Name: "maxconns_fast", Value: word[c.MaxConnsFast]},
 		{Name: "pass_inline", Value: strconv.Itoa(c.PassInline)},
 		{Name: "pass_background", Value: strconv.Itoa(c.PassBack)},
-	}
+	}...)
 	for _, name := range slices.Sorted(maps.Keys(c.Shown)) {
 		all = append(all, server.Setting{Name: name, Value: c.Shown[name]})
 	}

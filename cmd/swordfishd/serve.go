@@ -61,7 +61,7 @@ func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Wr
 		select {
 		case s := <-signals:
 			if s == syscall.SIGHUP {
-				go a.reload() // logs what is wrong; closing waits for it
+				go a.hangUp() // logs what is wrong; closing waits for it
 				continue
 			}
 			keep = s == syscall.SIGUSR1

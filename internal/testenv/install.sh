@@ -69,6 +69,7 @@ else
 	has npm || need+=(npm)
 	[ -e /usr/share/memcached/scripts/memcached-tool ] || need+=(memcached)
 	[ -e /usr/share/munin/plugins/memcached_ ] || need+=(munin-plugins-extra)
+	[ -x /usr/sbin/saslpasswd2 ] || need+=(sasl2-bin libsasl2-modules libsasl2-modules-db)
 	[ -x /usr/sbin/collectd ] || need+=(collectd-core)
 	has pgbouncer || [ -x /usr/sbin/pgbouncer ] || need+=(pgbouncer)
 	grep -qx memcached <<<"$modules" || need+=(php-memcached)
