@@ -244,16 +244,18 @@ func (s *Store) evict(sh *shard, n int) (walked int, done bool) {
 	return walked, done
 }
 
-// evictOne takes a record out for want of memory. Its key is remembered, so that it is not on probation again when it comes
-// back soon.
+// evictOne takes a record out for want of memory. Its key is remembered unless it was in the main log for nothing.
 func (sh *shard) evictOne(h uint64, log int, k *held, f *freed) {
 	if r := &k.rec; !r.negative() {
 		sh.st.evictions++
 		if r.meta&metaFetched == 0 {
 			sh.st.evictedUnfetched++
 		}
-		if log == probation {
-			met(sh.gh, h)
+		switch {
+		case log == probation:
+			remember(sh.gh, h, evictedOnProbation)
+		case r.meta&metaFetched != 0:
+			remember(sh.gh, h, evictedFromMain)
 		}
 	}
 	sh.unlink(h, k.loc, &k.rec, f)

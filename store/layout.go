@@ -121,7 +121,7 @@ func derive(memory, capacity uint64, maxItem int) sizes {
 	z.leaseBuckets = int(min(max(floorPow2(perShard/64/sizeOf[leaseBucket]()), 8), 256))
 	z.privateMax = int(z.segment / 16)
 	z.metBuckets = int(max(floorPow2(perShard/512/printWays), 4))
-	z.ghostBuckets = int(max(floorPow2(perShard/256/printWays), 4))
+	z.ghostBuckets = int(max(perShard/200/printWays, 4))
 	z.handleCap = int(min(most/28, 1<<(32-z.shardBits)-1))
 	z.moves = min(max(int64(memory/z.segment)/128, 2), 8) * int64(z.segment)
 	z.reserve = reserveFor(memory, maxItem)

@@ -1,15 +1,18 @@
 package store
 
 // Which items stay: S3-FIFO (Yang et al., SOSP 2023) with a gate on what counts as a hit. New items are on probation in a
-// log of a fifth of the memory; one that was hit there moves to the main log when its turn comes, the others go, and their
-// prints are kept for a while, so that a key that comes back goes to the main log at once. In the main log an item passes its
-// turn once for every counted hit, up to three. A hit counts only when a twentieth of the shard's memory was inserted since
-// the item was written: so a burst counts once. The figures behind these numbers are in docs/decisions.
+// log of an eighth of the memory; one that was hit there moves to the main log when its turn comes, the others go. In the main
+// log an item passes its turn once for every counted hit, up to three. A hit counts only when a twentieth of the shard's
+// memory was inserted since the item was written: so a burst counts once.
+//
+// Prints of as many evicted keys as items are held are kept, of two kinds. A key that went from probation comes back to the
+// main log at once: it is asked for again and again, only slowly. A key that went from the main log, though it had been read,
+// is on probation again, but with a hit. The figures behind these numbers are in docs/decisions.
 const (
-	probationShare = 5   // probation has a 5th of the records' bytes
-	smallShard     = 500 // items; below, half, because so little would be on probation that nothing has time to be hit
+	probationShare = 8   // probation has an 8th of the records' bytes,
+	probationLeast = 120 // room for so many items, or in a tiny shard half: with fewer nothing has time to be hit
 	gateShare      = 20
-	spareMost      = 16 // records that may pass their turn before one goes regardless, so that a pass always frees
+	spareMost      = 128 // records that may pass their turn before one goes regardless, so that a few passes always free
 )
 
 // hit notes that a present record was read.
@@ -33,8 +36,8 @@ func (sh *shard) hit(k *held) {
 	r.raw[1]++
 }
 
-// enlist chooses the log of a record about to be put under h: that of the record it replaces, else probation, unless the key
-// was evicted from there lately.
+// enlist chooses the log of a record about to be put under h, and the hits that it begins with: those of the record it
+// replaces, else what its print tells.
 func (sh *shard) enlist(h uint64, k *held, d *draft) {
 	d.log, d.hits = probation, 0
 	switch {
@@ -42,19 +45,22 @@ func (sh *shard) enlist(h uint64, k *held, d *draft) {
 	case k.slot != nil && !k.rec.negative():
 		d.log, _ = sh.place(k.loc)
 		d.hits = k.rec.meta & metaHits
-	case recall(sh.gh, h):
-		d.log = mainLog
+	default:
+		switch recall(sh.gh, h, sh.st.items) {
+		case evictedOnProbation:
+			d.log = mainLog
+		case evictedFromMain:
+			d.hits = 1
+		}
 	}
 }
 
 // overfull returns the log that has more than its share.
 func (sh *shard) overfull() int {
 	p, m := &sh.st.logs[probation], &sh.st.logs[mainLog]
-	share := int64(probationShare)
-	if sh.st.items < smallShard {
-		share = 2
-	}
-	if m.head == noSegment || p.head != noSegment && p.live*share > p.live+m.live {
+	live := p.live + m.live
+	share := min(max(live/probationShare, live*probationLeast/max(sh.st.items, 1)), live/2)
+	if m.head == noSegment || p.head != noSegment && p.live > share {
 		return probation
 	}
 	return mainLog

@@ -46,35 +46,87 @@ func TestScanSparesTheWorkingSet(t *testing.T) {
 	verify(t, x.Store)
 }
 
-// TestEvictedKeyComesBackToTheMainLog: the print of an evicted key spares it a second probation.
-func TestEvictedKeyComesBackToTheMainLog(t *testing.T) {
+// TestEvictedKeysComeBack: a key that is set again after its eviction goes to the main log if it was on probation, and is on
+// probation with a hit if it was in the main log and had been read.
+func TestEvictedKeysComeBack(t *testing.T) {
 	x := newTester(t, Options{Memory: 1 << 20, MaxItem: 1 << 12})
-	logOf := func(k string) int {
+	look := func(k string) (log int, hits byte, held bool) {
 		sh := x.shardOf(testHash([]byte(k)))
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
 		slot, loc := sh.find(testHash([]byte(k)), []byte(k))
 		if slot == nil {
-			t.Fatalf("%s is not held", k)
+			return 0, 0, false
 		}
-		log, _ := sh.place(loc)
-		return log
+		log, _ = sh.place(loc)
+		return log, sh.raw(loc)[1] & metaHits, true
 	}
-	x.write(Set, 0, "k", "v", 0)
-	if logOf("k") != probation {
-		t.Fatal("a new key is not on probation")
-	}
-	x.write(Set, 0, "again", "v", 0)
-	sh := x.shardOf(testHash([]byte("again")))
-	for i := 0; ; i++ {
-		sh.mu.Lock()
-		slot, _ := sh.find(testHash([]byte("again")), []byte("again"))
-		sh.mu.Unlock()
-		if slot == nil {
-			break
+	pushed := 0
+	// evict sets keys until k is out: new ones, or, to push in the main log, a circle of those that were just evicted.
+	evict := func(k string, circle int) {
+		t.Helper()
+		for range 1_000_000 {
+			if _, _, held := look(k); !held {
+				return
+			}
+			pushed++
+			i := pushed
+			if circle > 0 {
+				i %= circle
+			}
+			if _, _, held := look(fmt.Sprint("push ", i)); !held {
+				x.write(Set, 0, fmt.Sprint("push ", i), fmt.Sprintf("%0100d", pushed), 0)
+			}
 		}
-		x.write(Set, 0, fmt.Sprint("push ", i), fmt.Sprintf("%0100d", i), 0)
+		t.Fatalf("%s is not evicted", k)
 	}
-	x.write(Set, 0, "again", "v", 0)
-	if logOf("again") != mainLog {
-		t.Error("a key that was evicted a moment ago is on probation again")
+	expect := func(when string, log int, hits byte) {
+		t.Helper()
+		x.write(Set, 0, "k", "v", 0)
+		if l, n, _ := look("k"); l != log || n != hits {
+			t.Fatalf("%s: in log %d with %d hits, want log %d with %d", when, l, n, log, hits)
+		}
+	}
+	expect("new", probation, 0)
+	evict("k", 0)
+	expect("evicted on probation", mainLog, 0)
+	x.get(0, "k")
+	evict("k", int(x.Stats().Items)*3/2)
+	expect("evicted from the main log after a read", probation, 1)
+	evict("k", int(x.Stats().Items)*3/2) // the hit takes it to the main log first
+	expect("evicted from the main log without a read", probation, 0)
+}
+
+// TestRecall: prints tell how a key was evicted, once, and only as far back as is asked for.
+func TestRecall(t *testing.T) {
+	const buckets = 4
+	for _, tc := range []struct {
+		name  string
+		how   eviction
+		since int   // others of the same bucket evicted afterwards
+		items int64 // as recall is told
+		want  eviction
+	}{
+		{"just now", evictedOnProbation, 0, 0, evictedOnProbation},
+		{"from the main log", evictedFromMain, 0, 0, evictedFromMain},
+		{"within", evictedFromMain, 5, 5 * buckets, evictedFromMain},
+		{"longer ago", evictedFromMain, 5, 5*buckets - 1, unknown},
+		{"oldest", evictedOnProbation, printWays - 1, 1 << 40, evictedOnProbation},
+		{"overwritten", evictedOnProbation, printWays, 1 << 40, unknown},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			table := make([]printBucket, buckets)
+			const h = 0xbeef << 40
+			remember(table, h, tc.how)
+			for i := range tc.since {
+				remember(table, uint64(i+1)<<40, evictedOnProbation)
+			}
+			if got := recall(table, h, tc.items); got != tc.want {
+				t.Errorf("got %d, want %d", got, tc.want)
+			}
+			if got := recall(table, h, tc.items); got != unknown {
+				t.Errorf("got %d the second time", got)
+			}
+		})
 	}
 }

@@ -2,7 +2,7 @@ package store
 
 // printBucket remembers 16-bit fingerprints of hashes, the oldest forgotten first. A table of them tells, for two bytes
 // each, what was met lately: payloads, so that only those that come again are shared, and evicted keys, so that those that
-// come back are not on probation a second time.
+// come back get a better place than strangers.
 type printBucket struct {
 	print [printWays]uint16
 	next  uint16
@@ -26,18 +26,51 @@ func met(table []printBucket, h uint64) bool {
 	return false
 }
 
-// recall tells whether h was met before, and forgets it.
-func recall(table []printBucket, h uint64) bool {
-	b, print := printOf(table, h)
-	for i, p := range b.print {
-		if p == print {
-			b.print[i] = 0
-			return true
-		}
+// How a key was evicted, as its print tells.
+type eviction uint8
+
+const (
+	unknown            eviction = iota
+	evictedOnProbation          // before it was hit
+	evictedFromMain             // it had been hit, but not lately
+)
+
+// fromMain in a print tells evictedFromMain; the other 15 bits are of the hash.
+const fromMain = 1 << 15
+
+// remember notes that h was evicted.
+func remember(table []printBucket, h uint64, how eviction) {
+	b, print := evictionOf(table, h)
+	if how == evictedFromMain {
+		print |= fromMain
 	}
-	return false
+	b.print[b.next] = print
+	b.next = (b.next + 1) % printWays
+}
+
+// recall tells how h was evicted, and forgets it. An eviction before about the last n is unknown.
+func recall(table []printBucket, h uint64, n int64) eviction {
+	b, print := evictionOf(table, h)
+	for age := range int(min(n/int64(len(table))+1, printWays)) {
+		p := &b.print[(int(b.next)+printWays-1-age)%printWays]
+		if *p&^fromMain != print {
+			continue
+		}
+		how := evictedOnProbation
+		if *p&fromMain != 0 {
+			how = evictedFromMain
+		}
+		*p = 0
+		return how
+	}
+	return unknown
 }
 
 func printOf(table []printBucket, h uint64) (*printBucket, uint16) {
 	return &table[h>>20%uint64(len(table))], max(uint16(h>>40), 1)
+}
+
+func evictionOf(table []printBucket, h uint64) (*printBucket, uint16) {
+	b, print := printOf(table, h)
+	return b, max(print&^fromMain, 1)
 }
