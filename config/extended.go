@@ -73,6 +73,7 @@ var extendedTable = slices.Concat(tlsTable, []*extended{
 	{name: "drop_privileges"},
 	{name: "no_drop_privileges"},
 	{name: "sock_cookie_id", arg: "NUM", maybe: true},
+	{name: "relaxed_privileges"}, // of its debug build: its test-suite starts every server so
 
 	// Proxy and extstore, which are not there.
 	{name: "proxy_config", arg: "FILE"},
