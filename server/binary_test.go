@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -171,44 +170,4 @@ func TestBinaryCommandsDoNotAllocate(t *testing.T) {
 			}
 		})
 	}
-}
-
-// FuzzBinarySession: as FuzzSession, for what begins as the binary protocol does.
-func FuzzBinarySession(f *testing.F) {
-	eachBinaryTranscript(f, func(in []byte) { f.Add(in, uint16(len(in)/2)) })
-	s := newServer(f, Options{})
-	f.Fuzz(func(t *testing.T, in []byte, cut uint16) {
-		in = append([]byte{0x80}, in...)
-		flush := []byte("flush_all\r\n")
-		playSession(t, s, flush, len(flush))
-		whole := withoutStats(playSession(t, s, in, len(in)+1))
-		playSession(t, s, flush, len(flush))
-		pieces := withoutStats(playSession(t, s, in, int(cut)))
-		if !bytes.Equal(whole, pieces) {
-			t.Fatalf("%x in pieces of %d\ngot\n%swant\n%s", in, cut, pieces, whole)
-		}
-	})
-}
-
-// eachBinaryTranscript runs f with what clients send in them, less its first byte.
-func eachBinaryTranscript(t testing.TB, f func(in []byte)) {
-	for _, path := range transcriptPaths(t) {
-		all, _ := readTranscript(t, path)
-		for _, x := range all {
-			if x.binary && len(x.in) < 10_000 {
-				f(x.in[1:])
-			}
-		}
-	}
-}
-
-// withoutStats spells answers and leaves out statistics, which change with time.
-func withoutStats(answers []byte) []byte {
-	var out []byte
-	for line := range bytes.Lines(spellAnswers(answers)) {
-		if !bytes.HasPrefix(line, []byte("stat ")) {
-			out = append(out, line...)
-		}
-	}
-	return out
 }

@@ -252,24 +252,3 @@ func BenchmarkSession(b *testing.B) {
 		})
 	}
 }
-
-// FuzzSession: whatever arrives and however it is cut, the session answers the same, holds little and does not panic.
-func FuzzSession(f *testing.F) {
-	f.Add([]byte("set a 0 0 1\r\nx\r\nget a b\r\nincr a 1\r\n"), uint16(7))
-	f.Add([]byte("gat 5 a b c\r\ncas a 0 0 1 1\r\nx\r\nstats\r\n"), uint16(1))
-	f.Add([]byte("get "+strings.Repeat("a ", 3000)+"\r\n"), uint16(100))
-	s := newServer(f, Options{NoWatch: true})
-	f.Fuzz(func(t *testing.T, in []byte, cut uint16) {
-		if bytes.Contains(in, []byte("stats")) {
-			in = bytes.ReplaceAll(in, []byte("stats"), []byte("xtats")) // its answer changes with time
-		}
-		flush := []byte("flush_all\r\n")
-		playSession(t, s, flush, len(flush))
-		whole := playSession(t, s, in, len(in)+1)
-		playSession(t, s, flush, len(flush))
-		pieces := playSession(t, s, in, int(cut))
-		if !bytes.Equal(maskUniques(whole), maskUniques(pieces)) {
-			t.Fatalf("%q in pieces of %d\ngot  %q\nwant %q", in, cut, pieces, whole)
-		}
-	})
-}

@@ -5,30 +5,22 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
 	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
-	"golang.org/x/tools/txtar"
-
-	"swordfish/internal/testenv"
+	"swordfish/internal/transcript"
 )
 
 var update = flag.Bool("update", false, "rewrite the transcripts with what memcached answers")
 
-// transcripts are what every implementation has to answer. The data lines of a transcript are joined without their line
-// ends; \r \n \t \0 \\ and \xHH stand for bytes, \{N*text} for N times the text. Each client section is a connection of its
-// own and is followed by what the server answers; the items of the sections before it are flushed. A number that differs
-// from run to run, the last word of a gets, is written CAS. Files whose name begins with binary are written as packets and
-// spellAnswers have it.
+// transcripts are what every implementation has to answer; the items of the sections before one are flushed. A number that
+// differs from run to run, the last word of a gets, is written CAS. Binary answers are as spellAnswers has them.
 const transcripts = "../testdata/protocol/*.txtar"
-
-// differs marks a transcript, in its first line, that the real memcached does not follow; it says why.
-const differs = "memcached: differs."
 
 func isReset(err error) bool { return errors.Is(err, syscall.ECONNRESET) }
 
@@ -51,134 +43,12 @@ func maskUniques(b []byte) []byte {
 	})
 }
 
-// unescape reads the data of a section.
-func unescape(t testing.TB, text []byte) []byte {
-	t.Helper()
-	var out []byte
-	line := strings.ReplaceAll(string(text), "\n", "")
-	for i := 0; i < len(line); i++ {
-		if line[i] != '\\' || i+1 == len(line) {
-			out = append(out, line[i])
-			continue
-		}
-		i++
-		switch line[i] {
-		case 'r':
-			out = append(out, '\r')
-		case 'n':
-			out = append(out, '\n')
-		case 't':
-			out = append(out, '\t')
-		case '0':
-			out = append(out, 0)
-		case '\\':
-			out = append(out, '\\')
-		case 'x':
-			b, err := strconv.ParseUint(line[i+1:i+3], 16, 8)
-			if err != nil {
-				t.Fatalf("bad escape in %q", line)
-			}
-			out = append(out, byte(b))
-			i += 2
-		case '{':
-			count, rest, _ := strings.Cut(line[i+1:], "*")
-			n, err := strconv.Atoi(count)
-			end := strings.IndexByte(rest, '}')
-			if err != nil || end < 0 {
-				t.Fatalf("bad repetition in %q", line)
-			}
-			out = append(out, bytes.Repeat(unescape(t, []byte(rest[:end])), n)...)
-			i += len(count) + 1 + end + 1
-		default:
-			t.Fatalf("unknown escape \\%c", line[i])
-		}
-	}
-	return out
-}
-
-// escape writes data as a section, a line for each of its lines, long runs of a byte as repetitions.
-func escape(data []byte) []byte {
-	var out bytes.Buffer
-	for i := 0; i < len(data); i++ {
-		run := 1
-		for i+run < len(data) && data[i+run] == data[i] {
-			run++
-		}
-		var b string
-		switch c := data[i]; {
-		case c == '\r':
-			b = `\r`
-		case c == '\n':
-			b = `\n`
-		case c == '\t':
-			b = `\t`
-		case c == 0:
-			b = `\0`
-		case c == '\\':
-			b = `\\`
-		case c < ' ' || c >= 0x7f:
-			b = fmt.Sprintf(`\x%02x`, c)
-		default:
-			b = string(c)
-		}
-		if run > 20 {
-			fmt.Fprintf(&out, `\{%d*%s}`, run, b)
-			i += run - 1
-			continue
-		}
-		out.WriteString(b)
-		if data[i] == '\n' {
-			out.WriteByte('\n')
-		}
-	}
-	if out.Len() > 0 && !bytes.HasSuffix(out.Bytes(), []byte("\n")) {
-		out.WriteByte('\n')
-	}
-	return out.Bytes()
-}
-
-// exchange is one connection of a transcript.
-type exchange struct {
-	name   string
-	binary bool
-	in     []byte
-	want   []byte // as shown has it
-}
-
 // shown is what the server answered in the form that a transcript is compared with.
-func (x *exchange) shown(answer []byte) []byte {
-	if x.binary {
+func shown(x *transcript.Exchange, answer []byte) []byte {
+	if x.Binary {
 		return spellAnswers(answer)
 	}
 	return maskUniques(answer)
-}
-
-// readTranscript returns the exchanges of a file and whether the real memcached follows it.
-func readTranscript(t testing.TB, path string) (all []exchange, real bool) {
-	t.Helper()
-	archive, err := txtar.ParseFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range archive.Files {
-		if name, ok := strings.CutPrefix(f.Name, "client: "); ok {
-			x := exchange{name: name, binary: strings.HasPrefix(filepath.Base(path), "binary")}
-			if x.binary {
-				x.in = packets(t, f.Data)
-			} else {
-				x.in = unescape(t, f.Data)
-			}
-			all = append(all, x)
-		} else if f.Name == "server" && len(all) > 0 {
-			x := &all[len(all)-1]
-			if x.want = f.Data; !x.binary {
-				x.want = unescape(t, f.Data)
-			}
-		} else {
-			t.Fatalf("%s: unknown section %q", path, f.Name)
-		}
-	}
-	return all, !bytes.HasPrefix(archive.Comment, []byte(differs))
 }
 
 func transcriptPaths(t testing.TB) []string {
@@ -198,30 +68,63 @@ func eachTranscript(t *testing.T, f func(t *testing.T, path string)) {
 	}
 }
 
-func compare(t *testing.T, how string, x *exchange, answer []byte) {
+func compare(t *testing.T, how string, x *transcript.Exchange, answer []byte) {
 	t.Helper()
-	got, want := x.shown(answer), x.want
+	if bytes.Equal(answer, x.Want) && !x.Binary {
+		return
+	}
+	got, want := shown(x, answer), x.Want
 	if bytes.Equal(got, want) {
 		return
 	}
-	if !x.binary {
-		got, want = escape(got), escape(want)
+	if !x.Binary {
+		got, want = transcript.Escape(got), transcript.Escape(want)
 	}
 	t.Errorf("%s\ngot:\n%s\nwant:\n%s", how, shorten(got), shorten(want))
 }
+
+// cuts are the offsets at which an input is cut in two: all of them, but where nothing happens for long. Inside a long run of
+// one byte only its ends and its middle count, lists of thousands of keys are cut at 2,000 places, and megabytes at 20.
+func cuts(in []byte) (at []int) {
+	const near = 8
+	same := 0 // how many bytes before i are equal
+	for i := 0; i <= len(in); i++ {
+		end := min(i+near, len(in))
+		run := same >= near && bytes.Count(in[i:end], in[i-1:i]) == end-i && end < len(in)
+		if !run || i == len(in)/2 {
+			at = append(at, i)
+		}
+		if i > 0 && i < len(in) && in[i] == in[i-1] {
+			same++
+		} else {
+			same = 1
+		}
+	}
+	most := 2000
+	if len(in) > 100_000 {
+		most = 20
+	}
+	if step := 1 + len(at)/most; step > 1 {
+		n := 0
+		at = slices.DeleteFunc(at, func(int) bool { n++; return n%step != 0 && n != len(at) })
+	}
+	return at
+}
+
+const anew = "flush_all\r\nverbosity 0\r\n" // before each exchange
 
 func TestTranscriptsOverSockets(t *testing.T) {
 	twins(t, func(t *testing.T, o Options) {
 		_, addr := startServer(t, o)
 		eachTranscript(t, func(t *testing.T, path string) {
-			all, _ := readTranscript(t, path)
+			all, _ := transcript.Read(t, path)
 			for _, x := range all {
-				for _, size := range []int{len(x.in), 1} {
-					if size == 1 && len(x.in) > 20_000 {
+				for _, size := range []int{len(x.In), 1} {
+					if size == 1 && len(x.In) > 20_000 {
 						size = 1000
 					}
-					playSocket(t, addr, []byte("flush_all\r\nverbosity 0\r\n"), 100)
-					compare(t, fmt.Sprintf("%s, in pieces of %d", x.name, size), &x, playSocket(t, addr, x.in, size))
+					playSocket(t, addr, []byte(anew), 100)
+					compare(t, fmt.Sprintf("%s, in pieces of %d", x.Name, size), &x, playSocket(t, addr, x.In, size))
 				}
 			}
 		})
@@ -231,15 +134,14 @@ func TestTranscriptsOverSockets(t *testing.T) {
 func TestTranscriptsCutAnywhere(t *testing.T) {
 	s := newServer(t, Options{})
 	eachTranscript(t, func(t *testing.T, path string) {
-		all, _ := readTranscript(t, path)
+		all, _ := transcript.Read(t, path)
 		for _, x := range all {
-			step := 1 + len(x.in)/400 // long ones are long by repetition
-			if len(x.in) > 100_000 {
-				step = len(x.in) / 20
-			}
-			for cut := 0; cut <= len(x.in) && !t.Failed(); cut += step {
-				playSession(t, s, []byte("flush_all\r\n"), 100)
-				compare(t, fmt.Sprintf("%s, cut after %d bytes", x.name, cut), &x, playSession(t, s, x.in, cut, len(x.in)))
+			for _, cut := range cuts(x.In) {
+				playSession(t, s, []byte(anew), 100)
+				compare(t, fmt.Sprintf("%s, cut after %d bytes", x.Name, cut), &x, playSession(t, s, x.In, cut, len(x.In)))
+				if t.Failed() {
+					return
+				}
 			}
 		}
 	})
@@ -247,52 +149,97 @@ func TestTranscriptsCutAnywhere(t *testing.T) {
 
 // TestTranscriptsOnMemcached asks the real server the same questions, and writes down its answers with -update.
 func TestTranscriptsOnMemcached(t *testing.T) {
-	addr := testenv.Memcached(t, "-o", "no_lru_crawler")
-	if version := string(playSocket(t, addr, []byte("version\r\n"), 100)); version != "VERSION "+DefaultVersion+"\r\n" {
-		testenv.Missing(t, "memcached "+DefaultVersion, fmt.Sprintf("this one answers %q; make oracle builds a newer one", version))
-	}
+	// The maintainer would hold items for a moment, which flush_all then leaves where they are; but lru speaks to it.
+	p, tuned := newPlayer(t, oracle(t, "no_lru_crawler,no_lru_maintainer")), newPlayer(t, oracle(t, "no_lru_crawler"))
 	eachTranscript(t, func(t *testing.T, path string) {
-		all, real := readTranscript(t, path)
+		all, real := transcript.Read(t, path)
 		if !real {
 			return
 		}
-		for i, x := range all {
-			playSocket(t, addr, []byte("flush_all\r\nverbosity 0\r\n"), 100)
-			got := playSocket(t, addr, x.in, len(x.in))
+		p := p
+		if filepath.Base(path) == "tune.txtar" {
+			p = tuned
+		}
+		for i := range all {
+			x := &all[i]
+			whole := p.play(x.In)
 			if *update {
-				all[i].want = x.shown(got)
-				continue
+				x.Want = shown(x, whole)
 			}
-			compare(t, x.name, &x, got)
+			compare(t, x.Name, x, whole)
+			if len(x.In) < 20_000 {
+				compare(t, x.Name+", byte by byte", x, p.play(x.In, 1))
+			}
+			for _, cut := range cuts(x.In) {
+				if t.Failed() {
+					return
+				}
+				compare(t, fmt.Sprintf("%s, cut after %d bytes", x.Name, cut), x, p.play(x.In, cut, len(x.In)))
+			}
 		}
 		if *update {
-			rewrite(t, path, all)
+			transcript.Rewrite(t, path, all)
 		}
 	})
 }
 
-// rewrite puts the answers into a transcript and leaves the rest as it is.
-func rewrite(t *testing.T, path string, all []exchange) {
-	t.Helper()
-	archive, err := txtar.ParseFile(path)
-	if err != nil {
-		t.Fatal(err)
+// player talks to a server of one worker in pieces that the server reads one by one.
+type player struct {
+	t    testing.TB
+	addr string
+	side *conversation
+}
+
+func newPlayer(t testing.TB, addr string) *player { return &player{t, addr, talk(t, addr)} }
+
+// read returns when the worker has read whatever was sent before. The first answer may come from the round in which it finds
+// the earlier bytes as well, the second one from a later round only.
+func (p *player) read() {
+	p.side.ask("mn\r\n", "MN")
+	p.side.ask("mn\r\n", "MN")
+}
+
+// play is playSocket in pieces as playSession takes them; without sizes in is sent at once.
+func (p *player) play(in []byte, sizes ...int) []byte {
+	p.t.Helper()
+	p.side.ask(anew+"mn\r\n", "MN")
+	if len(sizes) == 0 {
+		return playSocket(p.t, p.addr, in, len(in))
 	}
-	var files []txtar.File
-	next := 0
-	for _, f := range archive.Files {
-		if f.Name == "server" {
-			continue
+	c := dial(p.t, p.addr)
+	defer c.Close()
+	// A first answer shows that the connection has come to the worker. It fixes the protocol as the first byte would.
+	hello := []byte("mn\r\n")
+	answered := len("MN\r\n")
+	if len(in) > 0 && in[0] == 0x80 {
+		hello, answered = packet(p.t, "noop", nil), 24
+	}
+	if _, err := c.Write(hello); err != nil {
+		p.t.Fatal(err)
+	}
+	if _, err := io.ReadFull(c, make([]byte, answered)); err != nil {
+		p.t.Fatal(err)
+	}
+	heard := make(chan []byte, 1)
+	go func() {
+		out, err := io.ReadAll(c)
+		if err != nil && !isReset(err) {
+			p.t.Errorf("read: %v after %d bytes", err, len(out))
 		}
-		want := all[next].want
-		if !all[next].binary {
-			want = escape(want)
+		heard <- out
+	}()
+	for len(in) > 0 {
+		n := min(max(sizes[0], 1), len(in))
+		if len(sizes) > 1 {
+			sizes = sizes[1:]
 		}
-		files = append(files, f, txtar.File{Name: "server", Data: want})
-		next++
+		if _, err := c.Write(in[:n]); err != nil {
+			break // the other side has closed, which the replies show
+		}
+		if in = in[n:]; len(in) > 0 {
+			p.read()
+		}
 	}
-	archive.Files = files
-	if err := os.WriteFile(path, txtar.Format(archive), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	c.CloseWrite()
+	return <-heard
 }

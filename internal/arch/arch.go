@@ -80,6 +80,10 @@ var rules = map[string]rule{
 		modules: []string{"github.com/jackc/pgx/v5/pgconn", "golang.org/x/sys"},
 		why:     "testenv starts servers for tests; only tests import it, so its driver reaches no binary",
 	},
+	"internal/transcript": {
+		modules: []string{"golang.org/x/tools/txtar"},
+		why:     "transcript reads files for the tests of several packages, and knows none of them",
+	},
 	"deploy":        {why: "deploy holds files for containers; its tests check them with config, which reads them"},
 	"e2e":           {why: "end-to-end tests see the built program from outside, as a client and an operator do"},
 	"internal/arch": {why: "the rules look at packages from outside"},
@@ -92,7 +96,7 @@ var rules = map[string]rule{
 
 // inTests is what the tests of any package may import in addition: helpers, data, clients and databases to compare with.
 var inTests = rule{
-	project: []string{"internal/testenv", "filler/fillertest", "testdata"},
+	project: []string{"internal/testenv", "internal/transcript", "filler/fillertest", "testdata"},
 	modules: []string{
 		"github.com/bradfitz/gomemcache", "github.com/jackc/pgx/v5", "modernc.org/sqlite", "golang.org/x/tools/txtar",
 		"golang.org/x/sys", "github.com/rs/zerolog", "github.com/HdrHistogram/hdrhistogram-go", "github.com/goccy/go-yaml",
