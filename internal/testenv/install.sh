@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs through apt what the tests need and this machine lacks, as root or by sudo, and says what. Without arguments: a C
-# compiler for the race detector, PostgreSQL's server, PgBouncer, the memcached clients of PHP, Python, Ruby, Perl and Node, and
-# the tools that watch a memcached. With arguments: those packages. Node's client comes through npm, by the lock file with the
-# tests' scripts, into ${XDG_CACHE_HOME:-~/.cache}/swordfish/node.
+# compiler for the race detector, PostgreSQL's server, PgBouncer, the memcached clients of PHP, Python, Ruby, Perl and Node, the
+# tools that watch a memcached, and what its own tests need. With arguments: those packages. Node's client comes through npm, by
+# the lock file with the tests' scripts, into ${XDG_CACHE_HOME:-~/.cache}/swordfish/node.
 # Services that come with a package are not started. Where apt or root is not to be had it says what is missing and goes
 # on: tests then skip, or with SWORDFISH_CI=1 fail.
 set -euo pipefail
@@ -71,6 +71,7 @@ else
 	[ -e /usr/share/munin/plugins/memcached_ ] || need+=(munin-plugins-extra)
 	[ -x /usr/sbin/saslpasswd2 ] || need+=(sasl2-bin libsasl2-modules libsasl2-modules-db)
 	[ -x /usr/sbin/collectd ] || need+=(collectd-core)
+	/usr/bin/perl -MTest::More -MIO::Socket::SSL -e 1 2>/dev/null || need+=(perl libio-socket-ssl-perl)
 	has pgbouncer || [ -x /usr/sbin/pgbouncer ] || need+=(pgbouncer)
 	grep -qx memcached <<<"$modules" || need+=(php-memcached)
 	grep -qx memcache <<<"$modules" || need+=(php-memcache)

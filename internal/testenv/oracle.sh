@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints the path of the memcached that tests and benchmarks compare with: the newest one that Debian has the source of,
-# built here with SASL and TLS. Built once, into ${XDG_CACHE_HOME:-~/.cache}/swordfish/oracle; remove that directory to look
-# for a newer one. If it cannot be built, the packaged memcached has to do, and a line on standard error says so.
+# built here with SASL and TLS. Its own tests, t and doc, lie beside it. Built once, into
+# ${XDG_CACHE_HOME:-~/.cache}/swordfish/oracle; remove that directory to look for a newer one. If it cannot be built, the packaged memcached has to do, and a line on standard error says so.
 set -euo pipefail
 
 say() { echo "oracle: $*" >&2; }
@@ -11,7 +11,13 @@ mkdir -p "$cache"
 exec 9>"$cache/lock"
 flock 9
 
-newest() { compgen -G "$cache/memcached-*/memcached" | sort -V | tail -n 1; }
+# newest prints the best one that is there with its tests.
+newest() {
+	local found
+	found=$(compgen -G "$cache/memcached-*/t/lib/MemcachedTest.pm" | sort -V | tail -n 1) && [ -n "$found" ] || return
+	found=${found%/t/lib/*}/memcached
+	[ -x "$found" ] && echo "$found"
+}
 newest && exit 0
 
 work=$(mktemp -d "$cache/build.XXXXXX")
@@ -34,7 +40,7 @@ build() {
 	cd "$work" && tar -xf memcached_*.orig.tar.* && cd memcached-*/ || return
 	./configure --enable-sasl --enable-tls --disable-extstore && make -j"$(nproc)" memcached || return
 	local to=$cache/${PWD##*/}
-	mkdir -p "$to" && mv memcached "$to/memcached"
+	rm -rf "$to" && mkdir -p "$to" && mv memcached t doc "$to"
 }
 
 "$here/install.sh" debian-archive-keyring make gcc libc6-dev libevent-dev libsasl2-dev libssl-dev
