@@ -16,6 +16,8 @@ type Walked struct {
 	Deadline           uint32 // NoDeadline or a second of the item clock
 	LastAccess         uint32 // seconds, as in Item
 	Fetched, BinaryKey bool
+	Datum              uint64 // the same for all items that share one value; 0: the item has its own
+	Keys               int    // how many items have it, this one included
 }
 
 // Walk calls f with the present items from c on, in insertion order within each log, and moves c behind them. It looks at
@@ -65,11 +67,13 @@ func (sh *shard) walk(log int, pos *uint64, now Time, n int, f func(*Walked)) (w
 			w := Walked{
 				Key: r.key, Route: r.route, Size: len(r.value), Flags: r.flags, CAS: r.cas, Deadline: r.expiry,
 				LastAccess: sh.sinceAccess(&k, now), Fetched: r.meta&metaFetched != 0, BinaryKey: r.state&stateBinary != 0,
+				Keys: 1,
 			}
 			if r.meta&metaInline == 0 {
 				ds := sh.s.dataShardOfHandle(r.handle)
 				ds.mu.Lock()
-				w.Size = len(ds.payload(ds.local(r.handle)))
+				n := ds.local(r.handle)
+				w.Size, w.Keys, w.Datum = len(ds.payload(n)), int(wordRefs(ds.hs[n])), datumOf(r.handle)
 				ds.mu.Unlock()
 			}
 			f(&w)
