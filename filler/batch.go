@@ -18,12 +18,14 @@ type Batch struct {
 
 	// What the source under way is asked: all of items, or what sources before it had not.
 	todo    []int32
-	results []result // one an item
-	out     []byte   // payloads
-	rows    int      // rows that the source under way returned
-	list    []listed // with RowsList: the rows in order of arrival
-	names   []string // columns without ord
-	parts   []Part   // scratch of Parts
+	results []result      // one an item
+	out     []byte        // payloads
+	rows    int           // rows that the source under way returned
+	source  string        // the source asked last
+	took    time.Duration // of all loads
+	list    []listed      // with RowsList: the rows in order of arrival
+	names   []string      // columns without ord
+	parts   []Part        // scratch of Parts
 
 	maxValue int // Options.MaxValue
 	maxOut   int // Options.BatchBytes
@@ -250,6 +252,7 @@ func (b *Batch) reset(r *route, maxValue, maxOut int) {
 	b.out, b.list, b.asked, b.rows = b.out[:0], b.list[:0], b.asked[:0], 0
 	b.maxValue, b.maxOut = maxValue, maxOut
 	b.paid, b.failed = 0, false
+	b.source, b.took = "", 0
 }
 
 func (b *Batch) add(e entry, key []byte) {

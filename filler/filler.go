@@ -131,8 +131,9 @@ type Filler struct {
 	maxValue   int
 	batchBytes int
 
-	table atomic.Pointer[table] // what Apply made last, for everybody but the dispatcher
-	pool  pond.Pool
+	table  atomic.Pointer[table] // what Apply made last, for everybody but the dispatcher
+	recent recent
+	pool   pond.Pool
 
 	wakeup   chan struct{}
 	events   chan event // ends of loads and of probes

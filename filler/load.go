@@ -41,9 +41,11 @@ func (f *Filler) load(b *Batch) {
 		for i := range b.results {
 			b.results[i] = result{state: resultFailed}
 		}
+		f.recent.note(b, ev.err)
 		f.settle(b, false)
 	}()
 	ev.err, ev.split = f.ask(b)
+	f.recent.note(b, ev.err)
 	f.settle(b, false)
 	returned = true
 }
@@ -166,7 +168,10 @@ func (f *Filler) askOne(fd *feed, b *Batch) error {
 	defer cancel()
 	start := time.Now()
 	err := fd.impl.Load(ctx, b)
-	c.loadNanos.Add(uint64(time.Since(start)))
+	took := time.Since(start)
+	c.loadNanos.Add(uint64(took))
+	c.loadTimes.record(took)
+	b.source, b.took = fd.src.name, b.took+took
 	c.rows.Add(uint64(b.rows))
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		c.cutOff.Add(1)

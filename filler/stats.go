@@ -45,6 +45,7 @@ type counters struct {
 	panics, cutOff, overflowed, negativesOpened         atomic.Uint64
 	negativesHeld                                       atomic.Bool
 	inFlight                                            atomic.Int64
+	loadTimes                                           loadTimes
 }
 
 // put counts the outcome of a value.
@@ -97,6 +98,7 @@ type RouteStats struct {
 	ExtraRows uint64 // rows for a key that had one
 	BadOrd    uint64 // rows for no key of the batch
 	LoadTime  time.Duration
+	LoadTimes LoadTimes // questions to sources
 
 	Stored, Same   uint64 // put: new or changed, unchanged
 	Absent, Failed uint64 // windows closed; failed: after errors
@@ -144,8 +146,8 @@ func (f *Filler) Stats() []RouteStats {
 			Name: t.plans[i].cfg.Name, ID: r.id, Off: r.off.Load(), Down: true,
 			Batches: c.batches.Load(), InFlight: c.inFlight.Load(),
 			Asked: c.asked.Load(), Rows: c.rows.Load(), ExtraRows: c.extraRows.Load(), BadOrd: c.badOrd.Load(),
-			LoadTime: time.Duration(c.loadNanos.Load()),
-			Stored:   c.stored.Load(), Same: c.same.Load(), Absent: c.absent.Load(), Failed: c.failed.Load(),
+			LoadTime: time.Duration(c.loadNanos.Load()), LoadTimes: c.loadTimes.load(),
+			Stored: c.stored.Load(), Same: c.same.Load(), Absent: c.absent.Load(), Failed: c.failed.Load(),
 			Kept: c.kept.Load(), Killed: c.killed.Load(), TooLarge: c.tooLarge.Load(), NoRoom: c.noRoom.Load(),
 			Skipped: c.skipped.Load(), BadPart: c.badPart.Load(), Retried: c.retried.Load(), Bisected: c.bisected.Load(),
 			QueryErrors: c.queryErrors.Load(), DataErrors: c.dataErrors.Load(), SourceErrors: c.sourceErrors.Load(),
