@@ -76,6 +76,7 @@ type Options struct {
 	GrowthFactor float64       // -f, for stats settings only
 	ChunkSize    int           // -n, for stats settings only
 	TLS          TLSOptions    // -Z
+	Admin        Admin         // -o admin, admin_words, admin_pprof, and admin in the file
 
 	// Shown are values of further options without an effect, by their names in memcached's stats settings; nil: none given.
 	Shown map[string]string
@@ -97,6 +98,7 @@ func defaults() Options {
 		GrowthFactor: 1.25,
 		ChunkSize:    48,
 		TLS:          defaultTLS(),
+		Admin:        Admin{Listen: DefaultAdmin, Words: "local"},
 	}
 }
 
@@ -136,6 +138,7 @@ func Load(in Input) (*Config, error) {
 	if l.c.File != "" {
 		l.loadYAML(l.c.File)
 	}
+	l.finishAdmin()
 	if len(l.problems) > 0 {
 		return nil, &Error{Problems: inOrder(l.problems)}
 	}
@@ -155,6 +158,8 @@ type loader struct {
 	maxItemAt, memoryAt                            place
 	saslAt, authAt                                 place
 	noted                                          map[string]bool
+	adminGiven                                     map[string]bool // settings of Admin on the command line
+	adminAt                                        place
 }
 
 // Problem is one thing that is wrong, with its remedy.

@@ -56,6 +56,7 @@ func TestDefaults(t *testing.T) {
 	want := &Config{Options: Options{
 		Listen: []Listen{{Host: "127.0.0.1", Port: 11211}}, Port: 11211, Memory: 64 << 20, MaxItem: 1 << 20, MaxConns: 1024, MaxConnsFast: true,
 		Threads: 4, Backlog: 1024, Access: 0o700, Protocol: "auto", Delimiter: ':', PassInline: 16, PassBack: 64, GrowthFactor: 1.25, ChunkSize: 48, TLS: defaultTLS(),
+		Admin: Admin{Listen: "127.0.0.1:9696", Words: "local"},
 	}}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)

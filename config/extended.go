@@ -37,6 +37,10 @@ var extendedTable = slices.Concat(tlsTable, []*extended{
 	{name: "pass_inline", arg: "NUM", help: "records looked at per lock hold before an insert (default 16)", check: between(1, 64, ""), set: func(o *Options, v string) { o.PassInline = atoi(v) }},
 	{name: "pass_background", arg: "NUM", help: "records looked at per lock hold in the background (default 64)", check: between(1, 64, ""), set: func(o *Options, v string) { o.PassBack = atoi(v) }},
 
+	{name: "admin", arg: "ADDR", help: "where HTTP for operators listens: metrics, health, dashboard (default 127.0.0.1:9696; off: nowhere)", check: checkAdminAddress, set: setAdmin},
+	{name: "admin_words", arg: "WHO", help: "who may send an operator's words on telnet: local, any or off (default local)", check: oneOf("it is none of local, any, off", adminWords...), set: func(o *Options, v string) { o.Admin.Words = v }},
+	{name: "admin_pprof", help: "profiles of the process over HTTP, under /debug/pprof/", set: func(o *Options, _ string) { o.Admin.Pprof = true }},
+
 	// memcached's hash table, slabs, LRU and logger, and what is not there yet.
 	{name: "hashpower", arg: "NUM", missing: "Missing numeric argument for hashpower", check: hashpower, stat: "hashpower_init"},
 	{name: "no_hashexpand"},
@@ -127,6 +131,7 @@ func setExtended(l *loader, g given) {
 		switch {
 		case e.set != nil:
 			e.set(&l.c.Options, value)
+			l.noteAdmin(name)
 			continue
 		case e.as != nil:
 			value = e.as(value)

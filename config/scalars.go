@@ -122,6 +122,20 @@ func choice[T ~string](v value, into *T, words ...T) {
 	*into = T(s)
 }
 
+// boolean reads true or false, and tells whether it was one of them.
+func (v value) boolean(into *bool) bool {
+	s, ok := v.str("write true or false")
+	if !ok {
+		return false
+	}
+	if s != "true" && s != "false" {
+		v.fail("%q is neither true nor false", s)
+		return false
+	}
+	*into = s == "true"
+	return true
+}
+
 // nameForm is what a source or route may be called: it goes into stats, logs, metrics and telnet commands.
 var nameForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,63}$`)
 

@@ -44,7 +44,7 @@ type Source struct {
 
 // readTop reads the whole file.
 func (d *document) readTop(root value) {
-	fields := root.fields("sources", "routes")
+	fields := root.fields("sources", "routes", "admin")
 	var sources, routes value
 	for _, f := range fields {
 		switch f.name {
@@ -52,6 +52,8 @@ func (d *document) readTop(root value) {
 			sources = f.value
 		case "routes":
 			routes = f.value
+		case "admin":
+			d.readAdmin(f.value)
 		}
 	}
 	if sources.doc != nil {

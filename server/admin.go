@@ -22,58 +22,132 @@ type Operator struct {
 	Pattern func(route string) string
 }
 
-var helpText = []string{
-	"routes                routes with their state and what became of their keys",
-	"routes unmatched      what keys look like that missed and match no route, most frequent first",
-	"route NAME on|off     load for a route, or stop loading for it",
-	"invalidate NAME       forget all items of a route",
-	"queue                 keys that wait to be loaded",
-	"sources               sources and whether they can be reached",
-	"reload                read the configuration again",
-	"log_level LEVEL       trace, debug, info, warn, error",
-	"stats, stats routes, stats fish, stats settings, stats conns, stats reset",
+// AdminWords says who may send an operator's words.
+type AdminWords uint8
+
+const (
+	WordsLocal AdminWords = iota // clients on this machine: over loopback or a unix socket
+	WordsAny
+	WordsNone
+)
+
+// wordsRefused is the answer to a word from a client that may not send any.
+var wordsRefused = [...]string{
+	WordsLocal: "an operator's words are for clients on this machine; -o admin_words=any lets others send them",
+	WordsNone:  "an operator's words are off; -o admin_words=local lets clients on this machine send them",
 }
 
-// admin answers an operator's word, but for reload, which may wait. Words that come with others than their own are not
-// understood.
-func (s *Server) admin(r *protocol.Request, out []byte) []byte {
-	args := make([]string, 0, len(r.Args))
-	for _, a := range r.Args[:min(r.NArgs, len(r.Args))] {
+// certsWord is memcached's own, and so for all clients.
+const certsWord = "refresh_certs"
+
+// mayAdmin tells whether a client may send r, as far as r is for operators only.
+func (s *Server) mayAdmin(r *protocol.Request, local bool) bool {
+	if r.Verb != protocol.LogLevel && (r.Verb != protocol.Admin || string(r.Word) == certsWord) {
+		return true
+	}
+	return s.o.AdminWords == WordsAny || s.o.AdminWords == WordsLocal && local
+}
+
+// wordOf returns an operator's word and what stands behind it, the first three of that at most. n is how many there are.
+func wordOf(r *protocol.Request) (name string, args []string, n int) {
+	n = r.NArgs
+	if r.NoReply {
+		n--
+	}
+	for _, a := range r.Args[:min(n, len(r.Args))] {
 		args = append(args, string(a))
 	}
-	if r.NoReply && r.NArgs <= len(r.Args) {
-		args = args[:len(args)-1]
-	}
+	return string(r.Word), args, n
+}
+
+// admin answers an operator's word, but for those that may take their time: see errand. Words that come with others than
+// their own are not understood.
+func (s *Server) admin(r *protocol.Request, out []byte) []byte {
+	name, args, n := wordOf(r)
 	l := text{out}
-	switch word := string(r.Word); {
-	case word == "route" && len(args) == 2 && (args[1] == "on" || args[1] == "off"):
-		return s.switchRoute(out, args[0], args[1] == "off")
-	case word == "route":
-		return protocol.AppendClientError(out, "usage: route NAME on|off")
-	case word == "invalidate" && len(args) == 1:
-		return s.invalidate(out, args[0])
-	case word == "invalidate":
-		return protocol.AppendClientError(out, "usage: invalidate NAME")
-	case word == "routes" && len(args) == 1 && args[0] == "unmatched":
+	switch {
+	case name == "route" && n == 2 && (args[1] == "on" || args[1] == "off"):
+		return done(out, s.SwitchRoute(args[0], args[1] == "off"))
+	case name == "invalidate" && n == 1:
+		return done(out, s.Invalidate(args[0]))
+	case name == "routes" && n == 1 && args[0] == "unmatched":
 		for _, shape := range s.Unmatched() {
-			l.line("%d %s", shape.Count, shape.Text)
+			l.line("%d %s", shape.Count, printable(shape.Text))
 		}
-	case word == "routes" && len(args) > 0:
-		return protocol.AppendClientError(out, "usage: routes, or routes unmatched")
-	case len(args) > 0:
-		return protocol.AppendClientError(out, "usage: "+word+" and nothing behind it")
-	case word == "help":
-		for _, line := range helpText {
-			l.line("%s", line)
+	case name == "help" && n == 1:
+		if !helpText(&l, args[0]) {
+			return protocol.AppendClientError(out, fmt.Sprintf("there is no word %q; help lists them", args[0]))
 		}
-	case word == "routes":
+	case n > 0 || !isAlone(name):
+		return usage(out, name)
+	case name == "help":
+		helpText(&l, "")
+	case name == "routes":
 		s.routesText(&l)
-	case word == "queue":
+	case name == "queue":
 		s.queueText(&l)
-	case word == "sources":
+	case name == "sources":
 		s.sourcesText(&l)
 	}
 	return protocol.AppendReply(l.out, protocol.End)
+}
+
+// isAlone tells whether admin answers the word without anything behind it.
+func isAlone(name string) bool {
+	return name == "help" || name == "routes" || name == "queue" || name == "sources"
+}
+
+// errand returns what r has to do off the worker, because it takes its time: nil for all other commands, and for words that are
+// used wrongly.
+func (s *Server) errand(r *protocol.Request) func(out []byte) []byte {
+	if r.Verb != protocol.Admin {
+		return nil
+	}
+	name, args, n := wordOf(r)
+	if name == certsWord {
+		return s.refreshCerts
+	}
+	var answer func(out []byte) []byte
+	switch {
+	case name == "reload" && n == 0:
+		answer = s.reload
+	case name == "explain" && n == 1:
+		answer = list(func(l *text) {
+			x := s.Explain(args[0], false)
+			explainText(l, &x)
+		})
+	case name == "top" && n <= 1:
+		shown := topShown
+		if n == 1 {
+			var err error
+			if shown, err = strconv.Atoi(args[0]); err != nil || shown < 1 || shown > topMost {
+				return nil
+			}
+		}
+		answer = list(func(l *text) { s.topText(l, shown) })
+	case name == "dedup" && n == 0:
+		answer = list(s.dedupText)
+	case name == "refresh" && n == 1:
+		answer = func(out []byte) []byte { return done(out, s.Refresh(args[0])) }
+	default:
+		return nil
+	}
+	if r.NoReply {
+		return func(out []byte) []byte {
+			answer(nil)
+			return out
+		}
+	}
+	return answer
+}
+
+// list makes an answer of lines.
+func list(write func(l *text)) func(out []byte) []byte {
+	return func(out []byte) []byte {
+		l := text{out}
+		write(&l)
+		return protocol.AppendReply(l.out, protocol.End)
+	}
 }
 
 // text collects the lines of an answer.
@@ -96,30 +170,37 @@ func (s *Server) routeID(name string) store.RouteID {
 	return store.RouteID(all[i].ID)
 }
 
-func noRoute(out []byte, name string) []byte {
-	return protocol.AppendClientError(out, fmt.Sprintf("there is no route %q; routes lists them", name))
+func noRoute(name string) error {
+	return fmt.Errorf("there is no route %q; routes lists them", name)
 }
 
-func (s *Server) switchRoute(out []byte, name string, off bool) []byte {
+// SwitchRoute stops loading for a route, or begins again. An error is for the one who asked.
+func (s *Server) SwitchRoute(name string, off bool) error {
 	if s.o.Filler == nil || !s.o.Filler.SetOff(name, off) {
-		return noRoute(out, name)
+		return noRoute(name)
 	}
-	s.o.Logger.Warn().Str("route", name).Bool("off", off).Msg("route switched by a client")
-	return protocol.AppendReply(out, protocol.OK)
+	s.o.Logger.Warn().Str("route", name).Bool("off", off).Msg("route switched by an operator")
+	return nil
 }
 
-// invalidate is a flush_all of one route, so what refuses one refuses the other.
-func (s *Server) invalidate(out []byte, name string) []byte {
+// Invalidate forgets all items of the route of that name, or where there is none the item of that key. It is a flush_all or a
+// delete of an operator, so what refuses the first refuses it. An error is for the one who asked.
+func (s *Server) Invalidate(what string) error {
 	if s.o.NoFlush {
-		return protocol.AppendReply(out, protocol.DropNotAllowed)
+		return ErrNotAllowed
 	}
-	id := s.routeID(name)
+	if id := s.routeID(what); id != 0 {
+		s.o.Store.Invalidate(id)
+		s.o.Logger.Warn().Str("route", what).Msg("route invalidated by an operator")
+		return nil
+	}
+	canonical, id := s.resolve(what)
 	if id == 0 {
-		return noRoute(out, name)
+		return noRoute(what)
 	}
-	s.o.Store.Invalidate(id)
-	s.o.Logger.Warn().Str("route", name).Msg("route invalidated by a client")
-	return protocol.AppendReply(out, protocol.OK)
+	s.o.Store.Delete(canonical, s.o.Seed.Key(canonical), id, s.o.Store.Now(), 0)
+	s.o.Logger.Info().Str("key", what).Msg("key invalidated by an operator")
+	return nil
 }
 
 func (s *Server) routesText(l *text) {
@@ -179,24 +260,6 @@ func (s *Server) sourcesText(l *text) {
 		}
 		l.line("%s %s since=%s went_down=%d probes=%d loads=%d keys=%d%s",
 			src.Name, state, src.Since.UTC().Format(time.RFC3339), src.Opened, src.Probes, src.Loads, src.Asked, last)
-	}
-}
-
-// errand returns what r has to do off the worker, because it may wait: nil for all commands but reload and refresh_certs.
-func (s *Server) errand(r *protocol.Request) func(out []byte) []byte {
-	if r.Verb == protocol.Admin && string(r.Word) == "refresh_certs" {
-		return s.refreshCerts
-	}
-	if r.Verb != protocol.Admin || string(r.Word) != "reload" || r.NArgs > 1 || r.NArgs == 1 && !r.NoReply {
-		return nil
-	}
-	silent := r.NoReply
-	return func(out []byte) []byte {
-		reply := s.reload(out)
-		if silent {
-			return out
-		}
-		return reply
 	}
 }
 

@@ -60,6 +60,7 @@ func (w *worker) getOne(key, out []byte) []byte {
 func (w *worker) find(key, out []byte) ([]byte, bool) {
 	q, it := &w.lookup, &w.item
 	w.resolve(q, key)
+	w.watchKeys(q)
 	opened := false
 	if q.Touch {
 		out, opened = w.makeRoom(key, out, protocol.MaxValueHeader) // to touch twice is not the same: the deadline may be over by then

@@ -87,7 +87,14 @@ type client struct {
 }
 
 func newClient(t testing.TB, s *Server) *client {
-	return &client{t: t, w: s.workers[0], session: newSession(s.workers[0], &Listener{})}
+	return newClientOf(t, s.workers[0])
+}
+
+// newClientOf is a client of a given worker.
+func newClientOf(t testing.TB, w *worker) *client {
+	c := &client{t: t, w: w, session: newSession(w, &Listener{})}
+	c.session.local = true
+	return c
 }
 
 // send gives data to the session as one read.

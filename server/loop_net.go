@@ -116,7 +116,7 @@ func (l *netLoop) serve(c net.Conn, at *socket, info *connInfo) {
 	i := int((l.next.Add(1) - 1) % uint64(len(l.g.workers)))
 	nc := &netConn{Conn: c, l: l, w: l.g.workers[i], borrow: &l.borrow[i], info: info}
 	nc.session = newSession(nc.w, at.of)
-	nc.session.id = nc.info.id
+	nc.session.id, nc.session.local = nc.info.id, nc.info.isLocal(at.of)
 	nc.info.last.Store(l.s.o.Store.Now().Second())
 	if l.s.chatty() {
 		l.s.log.Debug().Str("client", nc.info.remote).Msg("connection opened")

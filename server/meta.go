@@ -42,6 +42,7 @@ func (w *worker) metaGet(r *protocol.Request, out []byte) []byte {
 	}
 	q.Key, q.Route = w.canonical(r.Key)
 	q.Hash = w.seed.Key(q.Key)
+	w.watchKeys(q)
 	opened := false
 	if m.Touch && m.Value {
 		out, opened = w.makeRoom(r.Key, out, protocol.MaxMetaHeader)

@@ -65,6 +65,7 @@ type Options struct {
 	SetVerbose  func(level int)     // told of verbosity LEVEL; must not block
 	OnShutdown  func(graceful bool) // shutdown; nil: refused. Must not block
 	Operator    Operator
+	AdminWords  AdminWords // who may send an operator's words; default clients on this machine
 }
 
 // Setting is one line of `stats settings`.
@@ -91,6 +92,8 @@ type Server struct {
 	detail    detail
 	watch     watchers
 	gate      gate
+	dedup     dedupCache
+	hand      hand
 
 	crawlerOff atomic.Bool // lru_crawler disable: it is asked for nothing
 	started    time.Time   // by the wall clock
@@ -287,6 +290,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, w := range s.workers {
 		w.close()
 	}
+	s.hand.close()
 	return errors.Join(errs...)
 }
 

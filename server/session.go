@@ -22,6 +22,7 @@ type session struct {
 	yielded bool // the turn before was ended by left
 
 	id       uint64   // of the connection
+	local    bool     // the client is on this machine
 	reason   string   // why the connection is to be closed, as watch tells it; empty: the client has closed it, or said quit
 	watching *watcher // the connection shows what happens; nil: it does not
 	attempt  *attempt // to authenticate, under way; nil: none
@@ -180,6 +181,8 @@ func (ss *session) command(w *worker, r *protocol.Request, out []byte) []byte {
 	before := len(out)
 	ss.errand = nil
 	switch {
+	case !w.srv.mayAdmin(r, ss.local):
+		out = protocol.AppendClientError(out, wordsRefused[w.srv.o.AdminWords])
 	case r.Verb == protocol.Watch:
 		out = ss.watchCommand(w, r, out)
 	case r.Verb == protocol.Crawler:

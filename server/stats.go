@@ -3,6 +3,7 @@ package server
 import (
 	"math/bits"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -270,6 +271,16 @@ func (r *registry) find(id uint64) *connInfo {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.m[id]
+}
+
+// isLocal tells whether the client is on this machine, as far as its address tells: what a proxy here passes on is taken for local.
+func (c *connInfo) isLocal(l *Listener) bool {
+	if l.Network == "unix" {
+		return true
+	}
+	_, addr, _ := strings.Cut(c.remote, ":")
+	ap, err := netip.ParseAddrPort(addr)
+	return err == nil && ap.Addr().Unmap().IsLoopback()
 }
 
 func (r *registry) remove(c *connInfo) {

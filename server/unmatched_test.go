@@ -91,8 +91,7 @@ func TestUnmatched(t *testing.T) {
 	c.ask("set plain:1 0 0 1\r\nx\r\n")
 	c.ask("get plain:1 chr|a=1|b=2 chr|a=1|c=2\r\n") // a hit, a route's key, a miss on none
 	c.ask("get chr|c=1|a=1 sess|id=7\r\ngat 0 sess|id=7\r\n")
-	c.w = s.workers[1]
-	c.session = newSession(c.w, &Listener{})
+	c = newClientOf(t, s.workers[1])
 	c.ask("gets chr|c=1|a=1 sess|id=8\r\n")
 	if got, want := c.ask("routes unmatched\r\n"), "3 chr|a=*|c=*\r\n2 sess|id=*\r\nEND\r\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)

@@ -38,6 +38,7 @@ type worker struct {
 	deletion store.Deletion
 
 	unmatched shapes
+	sample    sampler
 	conn      uint64 // number of the connection whose commands run
 	log       logLines
 
@@ -62,6 +63,7 @@ type routeCounter struct {
 
 func newWorker(s *Server, id int) *worker {
 	w := &worker{srv: s, id: id, store: s.o.Store, seed: s.o.Seed}
+	w.sample.start(uint64(id) + 1)
 	if s.o.Filler != nil {
 		w.ring = s.o.Filler.NewRing()
 	}
@@ -77,6 +79,7 @@ func (w *worker) begin() {
 		w.wall = w.srv.o.Wall()
 	}
 	w.routes = w.srv.routes.Load()
+	w.sample.tick(w.now)
 }
 
 // end hands over what the wake-up left: fills to the filler, counters to whoever reads them.
@@ -113,6 +116,13 @@ func (w *worker) canonical(key []byte) ([]byte, store.RouteID) {
 		return key, 0
 	}
 	return out, store.RouteID(route)
+}
+
+// watchKeys counts a look-up for top, now and then.
+func (w *worker) watchKeys(q *store.Lookup) {
+	if w.sample.left--; w.sample.left <= 0 {
+		w.sample.take(q)
+	}
 }
 
 // countRoute counts what a Get found under a route. opened tells that the same command opened the key's lease before.

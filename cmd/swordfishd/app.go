@@ -95,6 +95,7 @@ func newApp(in config.Input, c *config.Config, opened sources, log zerolog.Logge
 		SetVerbose: func(level int) { zerolog.SetGlobalLevel(levelOf(level)) },
 		Operator:   server.Operator{Reload: a.reload, Pattern: a.pattern},
 		Listen:     listeners(c), TLS: certificates, WaitForRoom: !c.MaxConnsFast, ReqsPerEvent: c.ReqsPerEvent,
+		AdminWords: map[string]server.AdminWords{"any": server.WordsAny, "off": server.WordsNone}[c.Admin.Words],
 	}
 	if c.AllowStop {
 		o.OnShutdown = func(graceful bool) {

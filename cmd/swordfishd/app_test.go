@@ -274,6 +274,7 @@ func TestOptionsArrive(t *testing.T) {
 		{"-W", "watch", "CLIENT_ERROR watch commands not allowed"},
 		{"-F", "invalidate x", "CLIENT_ERROR invalidate not allowed"},
 		{"-X", "stats detail on", "CLIENT_ERROR stats detail not allowed"},
+		{"-o admin_words=off", "explain k", "CLIENT_ERROR an operator's words are off; -o admin_words=local lets clients on this machine send them"},
 		{"-I 1k", "set a 0 0 2000\r\n" + strings.Repeat("x", 2000), "SERVER_ERROR object too large for cache"},
 	} {
 		t.Run(test.args, func(t *testing.T) {

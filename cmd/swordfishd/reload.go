@@ -206,7 +206,7 @@ var optionNames = map[string]string{
 	"MaxConnsFast": "-o maxconns_fast", "Threads": "-t", "Backlog": "-b", "ReqsPerEvent": "-R", "Verbosity": "-v",
 	"IdleTimeout": "-o idle_timeout", "Protocol": "-B", "AuthFile": "-Y", "SASL": "-S", "SASLFile": "--sasl-pwdb", "Delimiter": "-D", "Detail": "-D", "AllowStop": "-A", "NoFlush": "-F",
 	"NoDump": "-X", "NoWatch": "-W", "PIDFile": "-P", "MemoryFile": "-e", "PassInline": "-o pass_inline", "PassBack": "-o pass_background",
-	"GrowthFactor": "-f", "ChunkSize": "-n", "TLS": "-Z and -o ssl_...", "UDP": "",
+	"GrowthFactor": "-f", "ChunkSize": "-n", "TLS": "-Z and -o ssl_...", "UDP": "", "Admin": "admin",
 }
 
 // changed returns the names of the fields in which two structs of one type differ, each once.
