@@ -214,6 +214,7 @@ func (s *Store) evict(sh *shard, n int) (walked int, done bool) {
 	}
 	m := &s.p.meta[seg]
 	began := time.Now()
+	tell := s.onEvict.Load()
 	for walked < n && l.head == seg && l.walked < m.used {
 		h, k := sh.step(seg, &l.walked)
 		walked++
@@ -226,6 +227,10 @@ func (s *Store) evict(sh *shard, n int) (walked int, done bool) {
 		case sh.spare(h, log, &k, seg != l.tail):
 		default:
 			large := s.inPages(&k.rec)
+			if tell != nil && !k.rec.negative() {
+				e := sh.evicted(&k)
+				(*tell)(&e)
+			}
 			sh.evictOne(h, log, &k, &f)
 			if large {
 				n = walked // that frees much already

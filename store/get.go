@@ -91,18 +91,7 @@ func (s *Store) get(q *Lookup, it *Item, more bool) (ok, again bool) {
 // missed ends a Get that found nothing to answer: it says why, leases the load that is due, removes what is over, and makes
 // the placeholder that the caller asked for, which is then a hit.
 func (s *Store) missed(sh *shard, q *Lookup, k *held, it *Item) bool {
-	if k.slot != nil {
-		switch k.is {
-		case isNegative:
-			it.Miss = Negative
-		case isFlushed:
-			it.Miss = Flushed
-		default:
-			if k.rec.state&stateKind != stateNegative || k.rec.route == 0 {
-				it.Miss = TTLOver
-			}
-		}
-	}
+	it.Miss = k.missReason()
 	if it.Miss != Negative {
 		sh.lease(q, it, ForMiss)
 	}
@@ -118,6 +107,21 @@ func (s *Store) missed(sh *shard, q *Lookup, k *held, it *Item) bool {
 	sh.mu.Unlock()
 	s.giveBack(&f)
 	return false
+}
+
+// missReason says why k is not to be answered.
+func (k *held) missReason() MissReason {
+	switch {
+	case k.slot == nil:
+		return Absent
+	case k.is == isNegative:
+		return Negative
+	case k.is == isFlushed:
+		return Flushed
+	case k.rec.negative():
+		return Absent
+	}
+	return TTLOver
 }
 
 // Release unlocks what a hit locked. Value is invalid afterwards.

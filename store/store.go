@@ -36,6 +36,7 @@ type Store struct {
 	victim  atomic.Uint32 // key shard whose oldest segment is being evicted
 	compact atomic.Uint32 // data shard to look at next
 
+	onEvict      atomic.Pointer[func(*Evicted)] // nil: nobody wants to know
 	noMemory     atomic.Uint64
 	passes       atomic.Uint64
 	passRecords  atomic.Uint64
