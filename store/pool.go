@@ -39,7 +39,7 @@ func newPool(a *arena, z *sizes) *pool {
 	return p
 }
 
-// poolState is what of a pool is not in the arena already.
+// poolState is what of a pool is not in the arena already. Warm runs are given back instead.
 type poolState struct {
 	hot, cold, fresh, partial     uint32
 	nHot, pageHint                int64
@@ -49,6 +49,9 @@ type poolState struct {
 func (p *pool) save() poolState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for len(p.warm) > 0 {
+		p.coolRun(p.warm[0].pages)
+	}
 	return poolState{
 		hot: p.hot, cold: p.cold, fresh: p.fresh, partial: p.partial, nHot: int64(p.nHot), pageHint: int64(p.pageHint),
 		limit: p.limit.Load(), avail: p.avail.Load(), paged: p.paged.Load(), resident: p.resident,
