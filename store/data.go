@@ -123,16 +123,16 @@ func (ds *dataShard) find(hash uint32, value []byte) (n uint32, chain int) {
 }
 
 // keep decides where a payload longer than maxInline that needs no pages lives, and returns the handle of its datum, with one
-// reference added, or noHandle where it is to stay in its record: met for the first time and not long. False: no memory. The
+// reference added, or noHandle where it is to stay in its record: not long, and not met under another key than that of hash by. False: no memory. The
 // caller holds ds.mu.
-func (ds *dataShard) keep(lo uint64, value []byte) (handle uint32, ok bool) {
+func (ds *dataShard) keep(by, lo uint64, value []byte) (handle uint32, ok bool) {
 	hash := dataHash32(lo)
 	n, chain := ds.find(hash, value)
 	if n != noHandle {
 		ds.reference(n)
 		return ds.global(n), true
 	}
-	if len(value) <= ds.s.z.privateMax && !met(ds.met, lo) {
+	if len(value) <= ds.s.z.privateMax && !metElsewhere(ds.met, lo, by) {
 		return noHandle, true
 	}
 	if n, ok = ds.newHandle(); !ok {

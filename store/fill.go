@@ -20,7 +20,7 @@ func (s *Store) PutLease(l Lease, f *Fill) PutStatus {
 		if st, done := s.putSame(l, f); done {
 			return st
 		}
-		if !s.intern(&d, f.Value) {
+		if !s.intern(&d, l.Hash, f.Value) {
 			row, status = false, PutNoRoom
 		}
 	}

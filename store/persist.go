@@ -181,6 +181,7 @@ func (s *Store) Save() error {
 		return errors.New("store: save: there is no memory file")
 	}
 	s.stop()
+	s.reap(func() bool { return true }) // what it does not know, such as prefixes, is done
 	now := s.Now()
 	for i := range s.shards { // each catches up with the epochs
 		s.shards[i].lock(now)

@@ -13,6 +13,25 @@ type printBucket struct {
 // 65,536/printWays.
 const printWays = 28
 
+// metElsewhere tells whether the payload of digest h was met under another key, and remembers it. by is the key's hash, of
+// which the print has three bits: one key that is given the same payload again and again does not make it worth sharing.
+func metElsewhere(table []printBucket, h, by uint64) bool {
+	b, print := printOf(table, h)
+	print = print&^7 | uint16(by>>13&7)
+	for _, p := range b.print {
+		if p|7 == print|7 && p != 0 {
+			return p != print
+		}
+	}
+	b.add(max(print, 1))
+	return false
+}
+
+func (b *printBucket) add(print uint16) {
+	b.print[b.next] = print
+	b.next = (b.next + 1) % printWays
+}
+
 // met tells whether h was met before, and remembers it.
 func met(table []printBucket, h uint64) bool {
 	b, print := printOf(table, h)
@@ -21,8 +40,7 @@ func met(table []printBucket, h uint64) bool {
 			return true
 		}
 	}
-	b.print[b.next] = print
-	b.next = (b.next + 1) % printWays
+	b.add(print)
 	return false
 }
 

@@ -116,6 +116,9 @@ func (s *Store) reap(rest func() bool) {
 	if at := s.epochs.flushAt.Load(); at != 0 && int64(now) >= at {
 		s.epochs.fire(at)
 	}
+	s.epochs.mu.Lock()
+	prefixed := s.epochs.prefixed
+	s.epochs.mu.Unlock()
 	if n := s.epochs.moved.Load(); n != s.swept.Load() {
 		for i := range s.shards { // each catches up
 			s.shards[i].lock(now)
@@ -138,6 +141,9 @@ func (s *Store) reap(rest func() bool) {
 			}
 			for more := true; more; {
 				if more = s.reapSome(sh, &r); !rest() {
+					sh.lock(s.Now())
+					sh.sweep() // this look has to begin anew
+					sh.mu.Unlock()
 					return
 				}
 			}
@@ -151,6 +157,7 @@ func (s *Store) reap(rest func() bool) {
 			}
 		}
 	}
+	s.epochs.forgetPrefixes(prefixed)
 	for i := range s.data {
 		for s.compactData(&s.data[i], s.passBackground(), false) > 0 {
 			if !rest() {
@@ -183,6 +190,7 @@ func (sh *shard) nextDue(r *reaper) bool {
 		}
 	}
 	sh.due.Store(earliest)
+	sh.prefixes = nil // every record from before them was looked at
 	return false
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -21,8 +22,10 @@ type epochs struct {
 	moved   atomic.Uint64 // sum of all counts
 	flushAt atomic.Int64  // moment of a delayed flush, 0 none
 
-	mu    sync.Mutex
-	flush uint64
+	mu       sync.Mutex
+	prefixes []prefixEpoch // oldest first
+	prefixed uint64        // how many there have been
+	flush    uint64
 	gone  [MaxRoutes + 1]uint32
 	stale [MaxRoutes + 1]uint32
 }
@@ -48,6 +51,70 @@ func (e *epochs) invalidate(id RouteID) {
 	e.mu.Unlock()
 }
 
+// prefixEpoch makes the keys with a prefix absent. It is remembered until every shard has been swept.
+type prefixEpoch struct {
+	prefix string
+	no     uint64
+}
+
+// prefixMost bounds how many prefixes are remembered at a time, as every look-up compares its key with them.
+const prefixMost = 64
+
+// ErrPrefixes says that too many prefixes are being invalidated at once.
+var ErrPrefixes = fmt.Errorf("store: %d prefixes are being invalidated already: try again in a second, or invalidate a route", prefixMost)
+
+// invalidatePrefix adds an epoch. One for the same prefix is superseded.
+func (e *epochs) invalidatePrefix(prefix string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.prefixes = slices.DeleteFunc(e.prefixes, func(p prefixEpoch) bool { return p.prefix == prefix })
+	if len(e.prefixes) == prefixMost {
+		return ErrPrefixes
+	}
+	e.prefixed++
+	e.prefixes = append(e.prefixes, prefixEpoch{prefix, e.prefixed})
+	e.moved.Add(1)
+	return nil
+}
+
+// forgetPrefixes drops the epochs up to no.
+func (e *epochs) forgetPrefixes(no uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.prefixes = slices.DeleteFunc(e.prefixes, func(p prefixEpoch) bool { return p.no <= no })
+}
+
+// shardPrefix is a prefix epoch as a shard has noted it.
+type shardPrefix struct {
+	prefixEpoch
+	pos [logCount]uint64 // records before it are absent
+}
+
+// notePrefixes takes over the prefix epochs that have come since, for records before end. What was loaded for any key is not
+// put: a lease does not know its key.
+func (sh *shard) notePrefixes(e *epochs, end [logCount]uint64) {
+	for _, p := range e.prefixes {
+		if p.no > sh.seenPrefixes {
+			sh.prefixes = slices.DeleteFunc(sh.prefixes, func(old shardPrefix) bool { return old.prefix == p.prefix })
+			sh.prefixes = append(sh.prefixes, shardPrefix{p, end})
+		}
+	}
+	sh.seenPrefixes = e.prefixed
+	for id := range sh.st.routes {
+		sh.st.routes[id].goneSerial = sh.st.serial
+	}
+}
+
+// prefixGone tells whether a record is absent for its key's prefix.
+func (sh *shard) prefixGone(key []byte, log int, pos uint64) bool {
+	for i := range sh.prefixes {
+		if p := &sh.prefixes[i]; pos < p.pos[log] && len(key) >= len(p.prefix) && string(key[:len(p.prefix)]) == p.prefix {
+			return true
+		}
+	}
+	return false
+}
+
 func (e *epochs) makeStale(id RouteID) {
 	e.mu.Lock()
 	e.stale[id]++
@@ -69,6 +136,9 @@ func (sh *shard) catchUp() {
 		for log := range end {
 			sh.st.logs[log].flushPos = end[log]
 		}
+	}
+	if sh.seenPrefixes != e.prefixed {
+		sh.notePrefixes(e, end)
 	}
 	sh.sweep()
 	for id := 1; id < int(sh.s.hdr.nextID); id++ {
@@ -96,6 +166,10 @@ func (s *Store) FlushAll(now, at Time) {
 
 // Invalidate makes every item of a route that is there now absent, and every lease on it void, in O(1).
 func (s *Store) Invalidate(id RouteID) { s.epochs.invalidate(id) }
+
+// InvalidatePrefix makes every item absent that is there now and whose canonical key begins with prefix, in O(1), and every
+// lease void. ErrPrefixes refuses.
+func (s *Store) InvalidatePrefix(prefix string) error { return s.epochs.invalidatePrefix(prefix) }
 
 // MakeStale makes every item of a route that is there now stale, and every lease on it void, in O(1).
 func (s *Store) MakeStale(id RouteID) { s.epochs.makeStale(id) }
@@ -248,7 +322,7 @@ func (sh *shard) judge(r *record, loc uint32, h uint64, route RouteID, now Time)
 	outdated := false
 	if sh.st.epochs != 0 {
 		log, pos := sh.place(loc)
-		if pos < sh.st.logs[log].flushPos || pos < cell.gonePos[log] {
+		if pos < sh.st.logs[log].flushPos || pos < cell.gonePos[log] || len(sh.prefixes) > 0 && sh.prefixGone(r.key, log, pos) {
 			return isFlushed
 		}
 		outdated = pos < cell.stalePos[log]

@@ -25,7 +25,9 @@ type shard struct {
 
 	due atomic.Uint32 // second at which the first of its segments is due for reaping; written under mu
 
-	seenMoved, seenFlush uint64 // counts of the store's epochs that this shard stands at
+	prefixes []shardPrefix // invalidated, until what was there is swept
+
+	seenMoved, seenFlush, seenPrefixes uint64 // counts of the store's epochs that this shard stands at
 	seen                 [MaxRoutes + 1]struct{ gone, stale uint32 }
 	_                    [64]byte
 }

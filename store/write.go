@@ -68,7 +68,7 @@ func (s *Store) Write(w *Write) (Status, uint64) {
 		d.block = true
 	}
 	var f freed
-	ok := s.intern(&d, w.Value)
+	ok := s.intern(&d, w.Hash, w.Value)
 	sh := s.shardOf(w.Hash)
 	sh.lock(w.Now)
 	k := sh.look(w.Hash, w.Key, w.Route, w.Now)
@@ -158,7 +158,7 @@ func (sh *shard) store(w *Write, k *held, d *draft, interned bool, f *freed) Sta
 
 // intern gives d its value: in the record, or a reference to a datum. It makes room first where there is little; false when
 // there is none.
-func (s *Store) intern(d *draft, value []byte) bool {
+func (s *Store) intern(d *draft, hash uint64, value []byte) bool {
 	d.handle, d.value = noHandle, value
 	if len(value) <= maxInline {
 		s.makeRoom(0)
@@ -172,7 +172,7 @@ func (s *Store) intern(d *draft, value []byte) bool {
 	var r room
 	r.make(s, need)
 	for range 4 {
-		if s.keep(d, hi, lo) {
+		if s.keep(d, hash, hi, lo) {
 			return true
 		}
 		// Enough memory may be free and yet no run of pages: a pass makes others.
@@ -180,17 +180,17 @@ func (s *Store) intern(d *draft, value []byte) bool {
 			break
 		}
 	}
-	return s.keep(d, hi, lo)
+	return s.keep(d, hash, hi, lo)
 }
 
 // keep turns d's value into a reference where it is to be a datum. False: no memory.
-func (s *Store) keep(d *draft, hi, lo uint64) bool {
+func (s *Store) keep(d *draft, hash, hi, lo uint64) bool {
 	if s.z.large(dataHead + len(d.value)) {
 		return s.keepLarge(d, hi, lo)
 	}
 	ds := s.dataShardOf(hi)
 	ds.mu.Lock()
-	h, ok := ds.keep(lo, d.value)
+	h, ok := ds.keep(hash, lo, d.value)
 	ds.mu.Unlock()
 	if ok && h != noHandle {
 		d.value, d.handle = nil, h
@@ -282,7 +282,7 @@ func (s *Store) tryConcat(w *Write, buf []byte) (st Status, cas uint64, need int
 	d.value, d.handle = buf, noHandle
 	d.cas = sh.chosenCAS(w.NewCAS, w.WantCAS)
 	if n > maxInline {
-		if hi, lo := s.opt.Digest(buf); !s.keep(&d, hi, lo) {
+		if hi, lo := s.opt.Digest(buf); !s.keep(&d, w.Hash, hi, lo) {
 			return NoMemory, 0, n
 		}
 	}
