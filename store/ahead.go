@@ -18,7 +18,8 @@ func (s *Store) Ahead(hashes []uint64) (touched uint64) {
 	var groups [AheadMost]*group
 	for i, h := range hashes {
 		sh := s.shardOf(h)
-		gr := &sh.idx.table(h).g[(h>>groupShift)%tableGroups]
+		t := sh.idx.table(h)
+		gr := &t.g[min(t.home(h), mostGroups-1)] // t may be anything by now
 		groups[i] = gr
 		touched += gr.ctrl
 	}

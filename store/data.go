@@ -17,8 +17,8 @@ type dataShard struct {
 	s   *Store
 	st  *dataState
 	idx *index
-	hs  []uint64      // by handle: see the handle word
-	met []printBucket // payloads that were met once lately
+	hs  []uint64 // by handle: see the handle word
+	met prints   // payloads that were met once lately
 	no  uint32
 	_   [64]byte
 }
@@ -30,6 +30,7 @@ type dataState struct {
 	handles    uint32 // handles ever used
 	freeHandle uint32 // chain of free handles through their words, +1; 0 ends it
 	idx        indexState
+	met        printState
 
 	count, bytes, live, refs int64 // data, their payload bytes, bytes of live records in segments, references
 	pages                    int64 // pages in runs
@@ -98,8 +99,8 @@ func (ds *dataShard) hashOf(n uint32) uint64 {
 func (ds *dataShard) find(hash uint32, value []byte) (n uint32, chain int) {
 	h := uint64(hash)
 	t := ds.idx.table(h)
-	g := (h >> groupShift) % tableGroups
-	for range tableGroups {
+	g := t.home(h)
+	for range t.groups {
 		gr := &t.g[g]
 		for m := matchByte(gr.ctrl, tagOf(h)); m != 0; m &= m - 1 {
 			n := gr.loc[bits.TrailingZeros64(m)>>3]
@@ -117,7 +118,7 @@ func (ds *dataShard) find(hash uint32, value []byte) (n uint32, chain int) {
 		if matchByte(gr.ctrl, 0) != 0 {
 			break
 		}
-		g = (g + 1) % tableGroups
+		g = t.after(g)
 	}
 	return noHandle, chain
 }
@@ -132,7 +133,7 @@ func (ds *dataShard) keep(by, lo uint64, value []byte) (handle uint32, ok bool) 
 		ds.reference(n)
 		return ds.global(n), true
 	}
-	if len(value) <= ds.s.z.privateMax && !metElsewhere(ds.met, lo, by) {
+	if len(value) <= ds.s.z.privateMax && !ds.met.metElsewhere(lo, by) {
 		return noHandle, true
 	}
 	if n, ok = ds.newHandle(); !ok {

@@ -258,9 +258,9 @@ func (sh *shard) evictOne(h uint64, log int, k *held, f *freed) {
 		}
 		switch {
 		case log == probation:
-			remember(sh.gh, h, evictedOnProbation)
+			sh.gh.remember(h, evictedOnProbation)
 		case r.meta&metaFetched != 0:
-			remember(sh.gh, h, evictedFromMain)
+			sh.gh.remember(h, evictedFromMain)
 		}
 	}
 	sh.unlink(h, k.loc, &k.rec, f)

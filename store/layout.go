@@ -79,7 +79,8 @@ type sizes struct {
 	reserve           int64
 	moves             int64 // bytes kept back for passes
 	tableAlign        uint64
-	tableSize         uint64
+	tableClasses      int                  // sizes of tables in use
+	tableSize         [tableClasses]uint64 // bytes
 	offMeta, offShard uint64
 	offPageMap        uint64
 	shardBlock        uint64
@@ -115,7 +116,12 @@ func derive(memory, capacity uint64, maxItem int) sizes {
 	z.segments = int(capacity / z.segment)
 	z.unitShift = max(2, bits.Len64(capacity-1)-32)
 	z.tableAlign = uint64(4) << z.unitShift
-	z.tableSize = alignUp(sizeOf[table](), z.tableAlign)
+	for class, groups := range classGroups {
+		z.tableSize[class] = alignUp(sizeOf[table]()-uint64(mostGroups-groups)*sizeOf[group](), z.tableAlign)
+	}
+	if z.tableClasses = 1; memory >= 16<<20 { // in less memory a segment for each size is too much
+		z.tableClasses = tableClasses
+	}
 	most := capacity / uint64(z.shards)
 	z.dirCap = int(max(floorPow2(most/256)*2, 16))
 	z.leaseBuckets = int(min(max(floorPow2(perShard/64/sizeOf[leaseBucket]()), 8), 256))

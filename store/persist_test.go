@@ -167,7 +167,7 @@ func TestSavedStoreGoesOn(t *testing.T) {
 			}
 			fill(3000)
 			x.del(0, "key 1994") // leaves pages free
-			x.stop() // or the background may still evict
+			x.stop()             // or the background may still evict
 			before = contents(x)
 			k.save(x)
 			x = k.open()

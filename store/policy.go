@@ -46,7 +46,7 @@ func (sh *shard) enlist(h uint64, k *held, d *draft) {
 		d.log, _ = sh.place(k.loc)
 		d.hits = k.rec.meta & metaHits
 	default:
-		switch recall(sh.gh, h, sh.st.items) {
+		switch sh.gh.recall(h, sh.st.items) {
 		case evictedOnProbation:
 			d.log = mainLog
 		case evictedFromMain:

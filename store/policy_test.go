@@ -115,16 +115,16 @@ func TestRecall(t *testing.T) {
 		{"overwritten", evictedOnProbation, printWays, 1 << 40, unknown},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			table := make([]printBucket, buckets)
+			table := make(ghosts, buckets)
 			const h = 0xbeef << 40
-			remember(table, h, tc.how)
+			table.remember(h, tc.how)
 			for i := range tc.since {
-				remember(table, uint64(i+1)<<40, evictedOnProbation)
+				table.remember(uint64(i+1)<<40, evictedOnProbation)
 			}
-			if got := recall(table, h, tc.items); got != tc.want {
+			if got := table.recall(h, tc.items); got != tc.want {
 				t.Errorf("got %d, want %d", got, tc.want)
 			}
-			if got := recall(table, h, tc.items); got != unknown {
+			if got := table.recall(h, tc.items); got != unknown {
 				t.Errorf("got %d the second time", got)
 			}
 		})

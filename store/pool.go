@@ -25,14 +25,14 @@ type pool struct {
 	fresh    uint32 // first segment never used
 	resident int64  // bytes of segments and page runs that are memory, free or not, and of what was charged
 	nHot     int
-	partial  uint32   // segments of index tables that have room for more
-	pageMap  []uint64 // a bit a page of the page area, set when taken
+	partial  [tableClasses]uint32 // segments of index tables of each class that have room for more
+	pageMap  []uint64             // a bit a page of the page area, set when taken
 	pageHint int
 	warm     []warmRun // runs given back that are still memory, oldest first; their pages are set in pageMap
 }
 
 func newPool(a *arena, z *sizes) *pool {
-	p := &pool{a: a, z: z, meta: sliceAt[segMeta](a, z.offMeta, z.segments), hot: noSegment, cold: noSegment, partial: noSegment}
+	p := &pool{a: a, z: z, meta: sliceAt[segMeta](a, z.offMeta, z.segments), hot: noSegment, cold: noSegment, partial: [tableClasses]uint32{noSegment, noSegment}}
 	p.pageMap = sliceAt[uint64](a, z.offPageMap, (z.pages+63)/64)
 	p.limit.Store(int64(z.memory))
 	p.avail.Store(int64(z.memory) - z.fixed)
@@ -41,7 +41,8 @@ func newPool(a *arena, z *sizes) *pool {
 
 // poolState is what of a pool is not in the arena already. Warm runs are given back instead.
 type poolState struct {
-	hot, cold, fresh, partial     uint32
+	hot, cold, fresh              uint32
+	partial                       [tableClasses]uint32
 	nHot, pageHint                int64
 	limit, avail, paged, resident int64
 }
@@ -89,46 +90,49 @@ func (p *pool) segment(why purpose) (uint32, bool) {
 	return p.segmentLocked(why)
 }
 
-// Index tables are smaller than segments and share them over all shards. A segment with room for more is in the partial list;
-// its meta says how far it was carved (used), how many tables live in it (live), whether it is in the list (log) and which
-// table given back comes first (clock, one more than its number), each of those naming the next in its first four bytes.
+// Index tables are smaller than segments and share them over all shards, those of one class. A segment with room for more is
+// in the partial list of its class; its meta says which class that is (first), how far it was carved (used), how many tables
+// live in it (live), whether it is in the list (log) and which table given back comes first (clock, one more than its number),
+// each of those naming the next in its first four bytes.
 
 // table takes place for one index table and returns its offset from the first segment.
-func (p *pool) table() (uint64, bool) {
+func (p *pool) table(class int) (uint64, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.partial == noSegment {
+	if p.partial[class] == noSegment {
 		seg, ok := p.segmentLocked(forWrite)
 		if !ok {
 			return 0, false
 		}
+		p.meta[seg].first = uint32(class)
 		p.addPartial(seg)
 	}
-	seg := p.partial
+	seg, size := p.partial[class], p.z.tableSize[class]
 	m := &p.meta[seg]
 	base := uint64(seg) << p.z.segShift
 	off := uint64(m.used)
 	if m.clock != 0 {
-		off = uint64(m.clock-1) * p.z.tableSize
+		off = uint64(m.clock-1) * size
 		m.clock = *at[uint32](p.a, p.z.offSegments+base+off)
 	} else {
-		m.used += uint32(p.z.tableSize)
+		m.used += uint32(size)
 	}
 	m.live++
-	if m.clock == 0 && uint64(m.used)+p.z.tableSize > p.z.segment {
+	if m.clock == 0 && uint64(m.used)+size > p.z.segment {
 		p.dropPartial(seg)
 	}
 	return base + off, true
 }
 
-// freeTable gives a table back, and its segment with the last.
-func (p *pool) freeTable(off uint64) {
+// freeTable gives a table back, and its segment with the last, and returns its size.
+func (p *pool) freeTable(off uint64) (size uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	seg := uint32(off >> p.z.segShift)
 	m := &p.meta[seg]
+	size = p.z.tableSize[m.first]
 	*at[uint32](p.a, p.z.offSegments+off) = m.clock
-	m.clock = uint32(off&(p.z.segment-1)/p.z.tableSize) + 1
+	m.clock = uint32(off&(p.z.segment-1)/size) + 1
 	if m.log == 0 {
 		p.addPartial(seg)
 	}
@@ -136,21 +140,23 @@ func (p *pool) freeTable(off uint64) {
 		p.dropPartial(seg)
 		p.releaseLocked(seg)
 	}
+	return size
 }
 
 func (p *pool) addPartial(seg uint32) {
 	m := &p.meta[seg]
-	m.log, m.prev, m.next = 1, noSegment, p.partial
-	if p.partial != noSegment {
-		p.meta[p.partial].prev = seg
+	first := &p.partial[m.first]
+	m.log, m.prev, m.next = 1, noSegment, *first
+	if *first != noSegment {
+		p.meta[*first].prev = seg
 	}
-	p.partial = seg
+	*first = seg
 }
 
 func (p *pool) dropPartial(seg uint32) {
 	m := &p.meta[seg]
 	if m.prev == noSegment {
-		p.partial = m.next
+		p.partial[m.first] = m.next
 	} else {
 		p.meta[m.prev].next = m.next
 	}

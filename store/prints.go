@@ -1,94 +1,94 @@
 package store
 
-// printBucket remembers 16-bit fingerprints of hashes, the oldest forgotten first. A table of them tells, for two bytes
-// each, what was met lately: payloads, so that only those that come again are shared, and evicted keys, so that those that
-// come back get a better place than strangers.
+import "math/bits"
+
+// printBucket holds 16-bit fingerprints of hashes, the oldest overwritten first.
 type printBucket struct {
 	print [printWays]uint16
 	next  uint16
-	_     [3]uint16
 }
 
 // printWays is how many fingerprints share a bucket, a cache line: a stranger is taken for one of them once in
 // 65,536/printWays.
-const printWays = 28
-
-// metElsewhere tells whether the payload of digest h was met under another key, and remembers it. by is the key's hash, of
-// which the print has three bits: one key that is given the same payload again and again does not make it worth sharing.
-func metElsewhere(table []printBucket, h, by uint64) bool {
-	b, print := printOf(table, h)
-	print = print&^7 | uint16(by>>13&7)
-	for _, p := range b.print {
-		if p|7 == print|7 && p != 0 {
-			return p != print
-		}
-	}
-	b.add(max(print, 1))
-	return false
-}
+const printWays = 31
 
 func (b *printBucket) add(print uint16) {
 	b.print[b.next] = print
 	b.next = (b.next + 1) % printWays
 }
 
-// met tells whether h was met before, and remembers it.
-func met(table []printBucket, h uint64) bool {
-	b, print := printOf(table, h)
-	for _, p := range b.print {
-		if p == print {
-			return true
+// find returns the place of a print between the two, or -1.
+func (b *printBucket) find(least, most uint16) int {
+	for i, has := range b.print {
+		if has >= least && has <= most {
+			return i
+		}
+	}
+	return -1
+}
+
+// prints remember which payloads were met lately, for two bytes each, so that only those that come again are shared. The
+// table starts small and grows by a bucket at a time (linear hashing) as prints come, so that memory is touched only for what
+// there is to remember; a print is found until the table has doubled twice.
+type prints struct {
+	b  []printBucket // the largest it can grow to
+	st *printState
+}
+
+// printState is the part of prints in the arena.
+type printState struct {
+	buckets uint32 // in use
+	added   uint32 // since the last one came into use
+}
+
+const (
+	firstBuckets    = 64 // in use from the start: a page
+	printsPerBucket = 26 // prints that come before another bucket does: fewer than fit, as they do not spread evenly
+)
+
+// used returns how many buckets are in use.
+func (p prints) used() uint32 { return max(p.st.buckets, min(firstBuckets, uint32(len(p.b)))) }
+
+// buckets returns where the print of h stands, where it stood before the table grew (often the same), and the print.
+func (p prints) buckets(h uint64) (now, before *printBucket, print uint16) {
+	n := p.used()
+	half := uint32(1) << (bits.Len32(n) - 1)
+	i := uint32(h>>20) & (2*half - 1)
+	if i >= n {
+		i -= half
+	}
+	was := i
+	if was >= half {
+		was -= half
+	} else if half > 1 {
+		was &= half/2 - 1
+	}
+	return &p.b[i], &p.b[was], uint16(h >> 40)
+}
+
+// keyBits of a print are of the key under which the payload was met.
+const keyBits = 7
+
+// metElsewhere tells whether the payload of digest h was met under another key than the one of hash by, and remembers it. One
+// key that is given the same payload again and again does not make it worth sharing. Of eight other keys one is taken for the
+// same.
+func (p prints) metElsewhere(h, by uint64) bool {
+	b, before, print := p.buckets(h)
+	print = max(print&^keyBits|uint16(by>>13&keyBits), 1)
+	least, most := max(print&^keyBits, 1), print|keyBits
+	if i := b.find(least, most); i >= 0 {
+		return b.print[i] != print
+	}
+	if before != b {
+		if i := before.find(least, most); i >= 0 {
+			return before.print[i] != print
 		}
 	}
 	b.add(print)
+	if n := p.used(); int(n) < len(p.b) {
+		if p.st.added++; p.st.added >= printsPerBucket {
+			p.st.added, p.st.buckets = 0, n+1
+		}
+	}
 	return false
-}
-
-// How a key was evicted, as its print tells.
-type eviction uint8
-
-const (
-	unknown            eviction = iota
-	evictedOnProbation          // before it was hit
-	evictedFromMain             // it had been hit, but not lately
-)
-
-// fromMain in a print tells evictedFromMain; the other 15 bits are of the hash.
-const fromMain = 1 << 15
-
-// remember notes that h was evicted.
-func remember(table []printBucket, h uint64, how eviction) {
-	b, print := evictionOf(table, h)
-	if how == evictedFromMain {
-		print |= fromMain
-	}
-	b.print[b.next] = print
-	b.next = (b.next + 1) % printWays
-}
-
-// recall tells how h was evicted, and forgets it. An eviction before about the last n is unknown.
-func recall(table []printBucket, h uint64, n int64) eviction {
-	b, print := evictionOf(table, h)
-	for age := range int(min(n/int64(len(table))+1, printWays)) {
-		p := &b.print[(int(b.next)+printWays-1-age)%printWays]
-		if *p&^fromMain != print {
-			continue
-		}
-		how := evictedOnProbation
-		if *p&fromMain != 0 {
-			how = evictedFromMain
-		}
-		*p = 0
-		return how
-	}
-	return unknown
-}
-
-func printOf(table []printBucket, h uint64) (*printBucket, uint16) {
-	return &table[h>>20%uint64(len(table))], max(uint16(h>>40), 1)
-}
-
-func evictionOf(table []printBucket, h uint64) (*printBucket, uint16) {
-	b, print := printOf(table, h)
-	return b, max(print&^fromMain, 1)
 }

@@ -26,8 +26,8 @@ type epochs struct {
 	prefixes []prefixEpoch // oldest first
 	prefixed uint64        // how many there have been
 	flush    uint64
-	gone  [MaxRoutes + 1]uint32
-	stale [MaxRoutes + 1]uint32
+	gone     [MaxRoutes + 1]uint32
+	stale    [MaxRoutes + 1]uint32
 }
 
 func (e *epochs) flushNow() {

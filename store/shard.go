@@ -15,7 +15,7 @@ type shard struct {
 	st  *shardState
 	idx *index
 	lt  []leaseBucket
-	gh  []printBucket // keys evicted lately
+	gh  ghosts // keys evicted lately
 	no  int
 
 	now    Time   // of the command that holds the lock
@@ -28,8 +28,8 @@ type shard struct {
 	prefixes []shardPrefix // invalidated, until what was there is swept
 
 	seenMoved, seenFlush, seenPrefixes uint64 // counts of the store's epochs that this shard stands at
-	seen                 [MaxRoutes + 1]struct{ gone, stale uint32 }
-	_                    [64]byte
+	seen                               [MaxRoutes + 1]struct{ gone, stale uint32 }
+	_                                  [64]byte
 }
 
 // shardState is a key shard's part of the arena.
@@ -93,8 +93,8 @@ func (sh *shard) raw(loc uint32) []byte {
 // find returns the index slot and location of key, or nil.
 func (sh *shard) find(h uint64, key []byte) (*uint32, uint32) {
 	t := sh.idx.table(h)
-	g := (h >> groupShift) % tableGroups
-	for range tableGroups {
+	g := t.home(h)
+	for range t.groups {
 		gr := &t.g[g]
 		for m := matchByte(gr.ctrl, tagOf(h)); m != 0; m &= m - 1 {
 			i := bits.TrailingZeros64(m) >> 3
@@ -110,7 +110,7 @@ func (sh *shard) find(h uint64, key []byte) (*uint32, uint32) {
 		if matchByte(gr.ctrl, 0) != 0 {
 			return nil, 0
 		}
-		g = (g + 1) % tableGroups
+		g = t.after(g)
 	}
 	return nil, 0
 }

@@ -200,7 +200,7 @@ func (s *Store) openData(i int) {
 	ds.s, ds.no = s, uint32(i)
 	ds.st = at[dataState](s.a, off)
 	off += alignUp(sizeOf[dataState](), 64)
-	ds.met = sliceAt[printBucket](s.a, off, s.z.metBuckets)
+	ds.met = prints{sliceAt[printBucket](s.a, off, s.z.metBuckets), &ds.st.met}
 	off += uint64(s.z.metBuckets) * sizeOf[printBucket]()
 	dir := sliceAt[uint32](s.a, off, s.z.dirCap)
 	off += uint64(s.z.dirCap) * 4

@@ -505,7 +505,7 @@ func verify(t *testing.T, s *Store) {
 		sh.mu.Lock()
 		n, live := int64(0), map[uint32]uint32{}
 		for _, off := range tablesOf(sh.idx) {
-			for g := range sh.idx.tableAt(off).g {
+			for g := range sh.idx.tableAt(off).groups {
 				gr := &sh.idx.tableAt(off).g[g]
 				for j := range gr.loc {
 					if byte(gr.ctrl>>(8*j))&0x80 == 0 {
