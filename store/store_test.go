@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -12,7 +13,10 @@ import (
 // clock is an item clock that a test moves.
 type clock struct{ now Time }
 
-func (c *clock) advance(d time.Duration) { c.now += Time(d.Milliseconds()) }
+func (c *clock) advance(d time.Duration) { atomic.AddInt64((*int64)(&c.now), d.Milliseconds()) }
+
+// read is for the store, whose background reads it while the test goes on.
+func (c *clock) read() Time { return Time(atomic.LoadInt64((*int64)(&c.now))) }
 
 func testHash(key []byte) uint64 {
 	h := fnv.New64a()
@@ -31,7 +35,7 @@ func open(t testing.TB, o Options) (*Store, *clock) {
 	t.Helper()
 	c := &clock{now: 10_000}
 	o.KeyHash, o.Digest, o.manual = testHash, testDigest, true
-	o.Clock = func() Time { return c.now }
+	o.Clock = c.read
 	s, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
