@@ -82,8 +82,10 @@ func (a *arena) discard(off, n uint64) {
 			clear(a.mem[off : off+n])
 		}
 	case a.mapped:
-		// An error would only mean that the memory comes back later.
-		_ = unix.Madvise(a.mem[off:off+n], unix.MADV_DONTNEED)
+		mem := a.mem[off : off+n] // the second is for locked memory, from Linux 5.18 on
+		if unix.Madvise(mem, unix.MADV_DONTNEED) != nil && unix.Madvise(mem, unix.MADV_DONTNEED_LOCKED) != nil {
+			clear(mem)
+		}
 	default:
 		clear(a.mem[off : off+n])
 	}

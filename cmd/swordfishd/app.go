@@ -46,16 +46,11 @@ type app struct {
 }
 
 // newApp builds what c, read from in, describes and starts nothing but background work. opened holds sources that are there
-// already, by name; newApp opens the others and owns all of them.
-func newApp(in config.Input, c *config.Config, opened sources, log zerolog.Logger) (*app, error) {
-	zerolog.SetGlobalLevel(levelOf(c.Verbosity))
+// already, by name; newApp opens the others and owns all of them. certificates are nil without TLS.
+func newApp(in config.Input, c *config.Config, opened sources, certificates *server.Certificates, log zerolog.Logger) (*app, error) {
 	a := &app{log: log, input: in, login: &c.Options, sources: opened, stop: make(chan bool, 1)}
 	a.config.Store(c)
 	users, err := readUsers(a.login)
-	if err != nil {
-		return nil, err
-	}
-	certificates, err := readCertificates(&c.TLS)
 	if err != nil {
 		return nil, err
 	}

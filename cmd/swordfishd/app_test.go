@@ -139,7 +139,11 @@ func startApp(t testing.TB, yaml string, args ...string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.app, err = newApp(in, c, nil, zerolog.New(r.log).With().Timestamp().Logger()); err != nil {
+	certificates, err := readCertificates(&c.TLS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.app, err = newApp(in, c, nil, certificates, zerolog.New(r.log).With().Timestamp().Logger()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -291,7 +295,7 @@ func TestOptionsArrive(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, err := newApp(in, c, nil, zerolog.Nop())
+		a, err := newApp(in, c, nil, nil, zerolog.Nop())
 		if err != nil {
 			t.Fatal(err)
 		}

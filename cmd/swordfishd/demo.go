@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -35,6 +36,9 @@ func demo(args []string, out, errOut io.Writer) error {
 	if err != nil || c == nil {
 		return err
 	}
+	if c.Daemon {
+		return usageError{errors.New("-d: the demo stays in the foreground; leave it out")}
+	}
 	began := time.Now()
 	db, err := sql.Open("sqlite", ":memory:")
 	if err != nil {
@@ -47,7 +51,10 @@ func demo(args []string, out, errOut io.Writer) error {
 	}
 	fmt.Fprintf(out, "Loaded %d devices, %d countries and %d characteristics into an embedded database in %d ms.\n",
 		len(testdata.Devices()), len(testdata.Countries()), len(testdata.Characteristics()), time.Since(began).Milliseconds())
-	return serveConfig(in, c, sources{"demo": {Source: sqlite.New(db)}}, errOut, func(a *app) { printDemo(out, a) })
+	return serveConfig(in, c, sources{"demo": {Source: sqlite.New(db)}}, errOut, func(a *app) error {
+		printDemo(out, a)
+		return nil
+	})
 }
 
 func demoConfig() string {

@@ -6,6 +6,7 @@
 //	0   stopped as asked, or the question was answered
 //	1   something failed while running
 //	64  usage or configuration: nothing was started
+//	67  there is no user of the name that -u has
 //	71  the system refused: an address is taken, memory cannot be reserved
 package main
 
@@ -24,6 +25,7 @@ const (
 	exitOK     = 0
 	exitFailed = 1
 	exitUsage  = 64
+	exitNoUser = 67
 	exitSystem = 71
 )
 
@@ -64,20 +66,32 @@ type systemError struct{ error }
 
 func (e systemError) Unwrap() error { return e.error }
 
+// noUserError is a user that -u names and nobody knows.
+type noUserError struct{ error }
+
+func (e noUserError) Unwrap() error { return e.error }
+
 // exitCode reports err, line by line, and names its exit code.
 func exitCode(err error, errOut io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
+	var background backgroundError
+	if errors.As(err, &background) {
+		return int(background)
+	}
 	code, remedy := exitFailed, ""
 	var wrong *config.Error
 	var usage usageError
+	var noUser noUserError
 	var system systemError
 	switch {
 	case errors.As(err, &wrong), errors.As(err, &usage):
 		code = exitUsage
 	case server.AddrInUse(err):
 		code, remedy = exitSystem, "; another program has the port: choose one with -p, such as -p 11311"
+	case errors.As(err, &noUser):
+		code = exitNoUser
 	case errors.As(err, &system):
 		code = exitSystem
 	}
@@ -139,7 +153,7 @@ Examples:
   swordfishd --memcached-conf=/etc/memcached.conf --config=/etc/swordfish.yaml
   swordfishd check --config=swordfish.yaml --key='chr|os=ios|country=IN'
 
-Exit codes: 0 stopped as asked; 1 failed while running; 64 usage or configuration; 71 the system refused (address taken, no
+Exit codes: 0 stopped as asked; 1 failed while running; 64 usage or configuration; 67 no such user; 71 the system refused (address taken, no
 memory). SIGTERM and SIGINT finish the commands in hand and stop; a second one stops at once. SIGHUP reads the configuration
 again, as reload does on telnet; a bad one changes nothing. SIGUSR1 stops and keeps the items where -e names a file.
 `)

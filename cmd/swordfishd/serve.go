@@ -2,14 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"swordfish/config"
 )
@@ -23,14 +23,30 @@ func serve(args []string, out, errOut io.Writer) error {
 	if err != nil || c == nil {
 		return err
 	}
-	return serveConfig(in, c, nil, errOut, nil)
+	ready := func(*app) error { return nil }
+	if c.Daemon {
+		b := inBackground()
+		if b == nil {
+			return daemonize()
+		}
+		ready = func(*app) error { return b.listens(c.Verbosity == 0) }
+	}
+	return serveConfig(in, c, nil, errOut, ready)
 }
 
-// serveConfig serves c, which was read from in, until a signal or a shutdown command ends it. ready, where given, is called
-// once it listens.
-func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Writer, ready func(a *app)) error {
+// serveConfig serves c, which was read from in, until a signal or a shutdown command ends it. ready is called once it
+// listens; its error ends the server.
+func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Writer, ready func(a *app) error) error {
 	log := newLogger(errOut)
-	a, err := newApp(in, c, opened, log)
+	zerolog.SetGlobalLevel(levelOf(c.Verbosity))
+	certificates, err := readCertificates(&c.TLS) // as root, whose files they may be
+	if err != nil {
+		return err
+	}
+	if err := prepare(c, log); err != nil {
+		return err
+	}
+	a, err := newApp(in, c, opened, certificates, log)
 	if err != nil {
 		return err
 	}
@@ -39,6 +55,9 @@ func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Wr
 	defer signal.Stop(signals)
 	for _, note := range c.Notes {
 		log.Warn().Msg(note)
+	}
+	if c.User == "" && isRoot() {
+		log.Warn().Msg("running as root; -u NAME gives that up")
 	}
 	if err := a.server.Start(); err != nil {
 		a.close(context.Background(), false)
@@ -53,8 +72,9 @@ func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Wr
 		log.Info().Stringer("address", addr).Str("version", release).Int("memory_mib", int(c.Memory>>20)).
 			Int("workers", c.Threads).Int("routes", len(c.Routes)).Msg("listening")
 	}
-	if ready != nil {
-		ready(a)
+	if err := ready(a); err != nil {
+		a.close(context.Background(), false)
+		return systemError{err}
 	}
 	keep := false // the memory file
 	for {
@@ -93,12 +113,10 @@ func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Wr
 // announce writes what others look for: the pid file, and the file that memcached's test-suite reads ports from.
 func (a *app) announce(c *config.Config) error {
 	if c.PIDFile != "" {
-		if err := os.WriteFile(c.PIDFile, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
-			return fmt.Errorf("-P: %w", err)
-		}
+		a.writePID(c.PIDFile)
 	}
 	name := os.Getenv("MEMCACHED_PORT_FILENAME")
-	if name == "" {
+	if name == "" || c.Socket != "" {
 		return nil
 	}
 	text := ""
@@ -121,10 +139,7 @@ func (a *app) announce(c *config.Config) error {
 }
 
 func (a *app) withdraw(c *config.Config) {
-	if c.PIDFile == "" {
-		return
-	}
-	if err := os.Remove(c.PIDFile); err != nil && !errors.Is(err, os.ErrNotExist) {
-		a.log.Warn().Err(err).Msg("the pid file stays")
+	if c.PIDFile != "" {
+		a.removePID(c.PIDFile)
 	}
 }

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rs/zerolog"
-
 	"swordfish/config"
 	"swordfish/internal/testenv"
 )
@@ -122,7 +120,7 @@ func TestTLSWithoutFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = newApp(in, c, nil, zerolog.Nop())
+	_, err = readCertificates(&c.TLS)
 	var usage usageError
 	if !errors.As(err, &usage) || err.Error() != "Error loading the certificate chain: /nowhere/c.pem : no such file or directory" {
 		t.Errorf("got %v", err)
