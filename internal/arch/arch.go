@@ -87,6 +87,11 @@ var rules = map[string]rule{
 	"deploy":        {why: "deploy holds files for containers; its tests check them with config, which reads them"},
 	"e2e":           {why: "end-to-end tests see the built program from outside, as a client and an operator do"},
 	"internal/arch": {why: "the rules look at packages from outside"},
+	"bench/replay": {
+		project: []string{"hasher", "store"},
+		modules: []string{"golang.org/x/sys"},
+		why:     "a replay drives the store's own code beside models of other policies",
+	},
 	"bench/...": {
 		project: []string{"bench/..."},
 		modules: []string{"github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/sys"},

@@ -1,18 +1,15 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"swordfish/bench/machine"
 	"swordfish/bench/stat"
 	"swordfish/bench/target"
 )
@@ -44,8 +41,8 @@ type server struct {
 
 func newReport(o *options) report {
 	return report{
-		Time: time.Now().UTC().Truncate(time.Second), CPU: cpuModel(), CPUs: runtime.NumCPU(), Kernel: kernel(),
-		Go: runtime.Version(), Commit: commit(), Command: strings.Join(os.Args, " "), Window: o.window,
+		Time: time.Now().UTC().Truncate(time.Second), CPU: machine.CPU(), CPUs: runtime.NumCPU(), Kernel: machine.Kernel(),
+		Go: runtime.Version(), Commit: machine.Commit(), Command: strings.Join(os.Args, " "), Window: o.window,
 	}
 }
 
@@ -110,39 +107,4 @@ func (r *report) markdown() string {
 // spread is a median with its range.
 func spread(s stat.Summary) string {
 	return fmt.Sprintf("%.2f (%.2f-%.2f)", s.Median, s.Min, s.Max)
-}
-
-func cpuModel() string {
-	f, err := os.Open("/proc/cpuinfo")
-	if err != nil {
-		return runtime.GOARCH
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if name, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return runtime.GOARCH
-}
-
-func kernel() string {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return "unknown"
-	}
-	return unix.ByteSliceToString(u.Release[:])
-}
-
-func commit() string {
-	out, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
-	if err != nil {
-		return "unknown"
-	}
-	hash := strings.TrimSpace(string(out))
-	if changed, err := exec.Command("git", "status", "--porcelain", "--untracked-files=no").Output(); err != nil || len(changed) > 0 {
-		hash += "+"
-	}
-	return hash
 }
