@@ -262,7 +262,6 @@ func (d *document) readLimits(m *Limits, v value) {
 			f.rate(&m.NegativesRate)
 		case "memory":
 			f.percent(&m.MemoryPercent, 1, 100)
-			d.l.note("%s has no effect: caps by route are %s", f.where, notYet)
 		}
 	}
 }

@@ -45,6 +45,7 @@ func (s *Server) routeStats(l *lines) {
 		l.int(at+"items", r.Items.Items)
 		l.int(at+"items_negative", r.Items.Negative)
 		l.int(at+"items_client", r.Items.Client)
+		l.int(at+"bytes", r.Items.Bytes)
 		l.uint(at+"loaded", r.Fills.Stored+r.Fills.Same)
 		l.uint(at+"loaded_same", r.Fills.Same)
 		l.uint(at+"absent", r.Fills.Absent)

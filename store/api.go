@@ -52,6 +52,7 @@ type Route struct {
 	Negative      uint32
 	Ahead         uint32 // so long before the end of Fresh a GET has the item loaded again; 0: only afterwards
 	JitterPercent uint32 // 0 to 100: how much earlier, by hash, freshness may end
+	MemoryPercent uint32 // 1 to 100: cap on its part of the memory limit; 0: none
 	Settle        time.Duration
 	IgnoreSets    bool // on_client_set: ignore
 	MissOnReload  bool // on_reload: miss
@@ -277,8 +278,8 @@ type Stats struct {
 	Holds                            [HoldKinds]Holds // lock holds of passes
 }
 
-// RouteStats is a snapshot of one route.
-type RouteStats struct{ Items, Negative, Client int64 }
+// RouteStats is a snapshot of one route. Bytes are those of its records and, where it has a cap, of the payloads it brought.
+type RouteStats struct{ Items, Negative, Client, Bytes int64 }
 
 // Settings are the sizes Open derived, for statistics and tests.
 type Settings struct{ Shards, Segment, LeaseSlots, PassInline, PassBackground int }

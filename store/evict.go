@@ -109,8 +109,8 @@ func (s *Store) compactData(ds *dataShard, n int, need bool) (moved int) {
 	return moved
 }
 
-// evictAny works on one shard until a segment is free and then goes on to the next, so that whole segments come back soon and
-// no shard is emptied before the others.
+// evictAny works on one shard until a segment is free, if that is soon, and then goes on to the next, so that whole segments
+// come back and no shard is emptied before the others.
 func (s *Store) evictAny(n int) int {
 	for range s.shards {
 		v := s.victim.Load()
@@ -201,7 +201,7 @@ func (sh *shard) step(seg uint32, off *uint32) (h uint64, k held) {
 	return h, k
 }
 
-// evict takes at most n records from the old end of one of the shard's logs. done: a segment was freed, or there is none.
+// evict takes at most n records from the old end of one of the shard's logs. done: the next shard has its turn.
 func (s *Store) evict(sh *shard, n int) (walked int, done bool) {
 	var f freed
 	sh.lock(s.Now())
@@ -215,6 +215,8 @@ func (s *Store) evict(sh *shard, n int) (walked int, done bool) {
 	m := &s.p.meta[seg]
 	began := time.Now()
 	tell := s.onEvict.Load()
+	// Where a segment holds much of the shard, its memory lies elsewhere, in data: then the others have their turn as well.
+	coarse := int64(m.live)*8 > sh.st.logs[probation].live+sh.st.logs[mainLog].live
 	for walked < n && l.head == seg && l.walked < m.used {
 		h, k := sh.step(seg, &l.walked)
 		walked++
@@ -246,7 +248,7 @@ func (s *Store) evict(sh *shard, n int) (walked int, done bool) {
 	s.holds.note(HoldEvict, walked, began)
 	sh.mu.Unlock()
 	s.giveBack(&f)
-	return walked, done
+	return walked, done || coarse
 }
 
 // evictOne takes a record out for want of memory. Its key is remembered unless it was in the main log for nothing.

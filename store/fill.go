@@ -51,6 +51,7 @@ func (sh *shard) putLease(l Lease, f *Fill, d *draft, row bool, out *freed) PutS
 		sh.endLease(e, f.Now)
 		return PutKilled
 	}
+	sh.keepShare(rs, d.cost(len(f.Value)), out)
 	if e.b.settle[e.i] != 0 {
 		d.state |= stateStale // loaded while the key settled: perhaps from before a commit
 	}
@@ -138,7 +139,7 @@ func (sh *shard) refresh(k *held, f *Fill, state byte) {
 	if r.state&stateKind == stateClient && r.offExpiry != 0 {
 		r.setExpiry(0)
 	}
-	r.setState(state | r.state&stateTouched)
+	r.setState(state | r.state&(stateTouched|statePays))
 	r.setFilled(f.Now.Second())
 	sh.count(r.route, r.state, 0, 1)
 }

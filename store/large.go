@@ -18,7 +18,11 @@ func (s *Store) keepLarge(d *draft, hi, lo uint64) bool {
 		}
 		copy(s.a.mem[off+dataHead:], d.value)
 		ds.mu.Lock()
+		had := ds.st.count
 		h, ok = ds.keepRun(lo, d.value, off)
+		if ds.st.count > had {
+			s.pays(d)
+		}
 		ds.mu.Unlock()
 	}
 	if ok {

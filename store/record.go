@@ -34,11 +34,12 @@ const (
 	stateClient   = 1 // a client wrote it
 	stateNegative = 2 // the source has no row
 	stateKind     = 3
-	stateTouched  = 4  // a filled item whose exptime a client has set
-	stateStale    = 8  // stale whatever its age
-	stateAsked    = 16 // a client item: the last load, at "filled at", found nothing to put
-	stateSent     = 32 // plain: the win token is out
-	stateBinary   = 64 // stored under a base64-coded key
+	stateTouched  = 4   // a filled item whose exptime a client has set
+	stateStale    = 8   // stale whatever its age
+	stateAsked    = 16  // a client item: the last load, at "filled at", found nothing to put
+	stateSent     = 32  // plain: the win token is out
+	stateBinary   = 64  // stored under a base64-coded key
+	statePays     = 128 // of a route with a cap: its payload counts for the route, as it was new with this record
 )
 
 // maxInline is the longest value that is never shared: up to about here sharing costs more than the copy. Longer ones stay

@@ -25,6 +25,7 @@ type shard struct {
 
 	due atomic.Uint32 // second at which the first of its segments is due for reaping; written under mu
 
+	cursors  map[RouteID]*shareCursor
 	prefixes []shardPrefix // invalidated, until what was there is swept
 
 	seenMoved, seenFlush, seenPrefixes uint64 // counts of the store's epochs that this shard stands at
@@ -55,6 +56,7 @@ type shardState struct {
 type routeCell struct {
 	gonePos, stalePos  [logCount]uint64 // records before them are absent, or stale
 	goneSerial         uint64           // leases up to it are void
+	bytes              int64            // of its records, and of the payloads that they pay for
 	items, client, neg int32
 	_                  uint32
 }
@@ -219,6 +221,7 @@ func (sh *shard) count(route RouteID, state byte, size, sign int64) {
 	st := sh.st
 	st.bytes += sign * size
 	cell := &st.routes[route]
+	cell.bytes += sign * size
 	if route != 0 && state&stateKind == stateNegative {
 		st.negative += sign
 		st.negBytes += sign * (size + indexCost)
@@ -256,6 +259,7 @@ func (sh *shard) drop(loc uint32, r *record) {
 func (sh *shard) unlink(h uint64, loc uint32, r *record, f *freed) {
 	sh.idx.remove(h, loc)
 	if r.meta&metaInline == 0 {
+		sh.charge(r.route, r.state, r.handle, -1)
 		f.add(r.handle)
 	}
 	sh.drop(loc, r)
@@ -278,17 +282,21 @@ func (sh *shard) redraft(k *held) draft {
 // r is invalid afterwards.
 func (sh *shard) link(h uint64, slot *uint32, loc uint32, r *record, d *draft, f *freed) bool {
 	n := sh.append(d)
+	if slot == nil && !sh.idx.insert(h, n) {
+		var dead record
+		dead.decode(sh.raw(n))
+		sh.drop(n, &dead)
+		return false
+	}
+	if f != nil {
+		sh.charge(d.route, d.state, d.handle, 1)
+	}
 	if slot == nil {
-		if !sh.idx.insert(h, n) {
-			var dead record
-			dead.decode(sh.raw(n))
-			sh.drop(n, &dead)
-			return false
-		}
 		return true
 	}
 	*slot = n
 	if f != nil && r.meta&metaInline == 0 {
+		sh.charge(r.route, r.state, r.handle, -1)
 		f.add(r.handle)
 	}
 	sh.drop(loc, r)

@@ -62,6 +62,7 @@ func (s *Store) RouteStats(id RouteID) (rs RouteStats) {
 		rs.Items += int64(c.items)
 		rs.Client += int64(c.client)
 		rs.Negative += int64(c.neg)
+		rs.Bytes += c.bytes
 		sh.mu.Unlock()
 	}
 	return rs

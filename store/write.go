@@ -71,6 +71,7 @@ func (s *Store) Write(w *Write) (Status, uint64) {
 	ok := s.intern(&d, w.Hash, w.Value)
 	sh := s.shardOf(w.Hash)
 	sh.lock(w.Now)
+	sh.keepShare(rs, d.cost(len(w.Value)), &f)
 	k := sh.look(w.Hash, w.Key, w.Route, w.Now)
 	st := sh.allowed(w, &k)
 	if st == Stored {
@@ -190,7 +191,11 @@ func (s *Store) keep(d *draft, hash, hi, lo uint64) bool {
 	}
 	ds := s.dataShardOf(hi)
 	ds.mu.Lock()
+	had := ds.st.count
 	h, ok := ds.keep(hash, lo, d.value)
+	if ds.st.count > had {
+		s.pays(d)
+	}
 	ds.mu.Unlock()
 	if ok && h != noHandle {
 		d.value, d.handle = nil, h

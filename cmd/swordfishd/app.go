@@ -214,7 +214,7 @@ func storeRoute(r *config.Route) store.Route {
 	return store.Route{
 		Name: r.Name, KeyPrint: hasher.Fingerprint(r.KeyPrint()...), QueryPrint: hasher.Fingerprint(r.QueryPrint()...),
 		Fresh: seconds(r.Fresh), Stale: seconds(r.Stale), Keep: seconds(r.Keep), Negative: seconds(r.Negative),
-		Ahead: seconds(r.Ahead), JitterPercent: uint32(r.JitterPercent), Settle: r.Settle, IgnoreSets: r.IgnoreSets, MissOnReload: r.MissOnReload,
+		Ahead: seconds(r.Ahead), JitterPercent: uint32(r.JitterPercent), MemoryPercent: uint32(r.Limits.MemoryPercent), Settle: r.Settle, IgnoreSets: r.IgnoreSets, MissOnReload: r.MissOnReload,
 	}
 }
 
