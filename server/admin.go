@@ -183,8 +183,8 @@ func (s *Server) SwitchRoute(name string, off bool) error {
 	return nil
 }
 
-// Invalidate forgets all items of the route of that name, or where there is none the item of that key. It is a flush_all or a
-// delete of an operator, so what refuses the first refuses it. An error is for the one who asked.
+// Invalidate forgets all items of the route of that name, or of the keys that begin with what stands before a closing *, or the
+// item of that key of a route. It is a flush_all or a delete of an operator, so what refuses the first refuses it. An error is for the one who asked.
 func (s *Server) Invalidate(what string) error {
 	if s.o.NoFlush {
 		return ErrNotAllowed
@@ -192,6 +192,13 @@ func (s *Server) Invalidate(what string) error {
 	if id := s.routeID(what); id != 0 {
 		s.o.Store.Invalidate(id)
 		s.o.Logger.Warn().Str("route", what).Msg("route invalidated by an operator")
+		return nil
+	}
+	if prefix, ok := strings.CutSuffix(what, "*"); ok && prefix != "" {
+		if err := s.o.Store.InvalidatePrefix(prefix); err != nil {
+			return err
+		}
+		s.o.Logger.Warn().Str("prefix", prefix).Msg("prefix invalidated by an operator")
 		return nil
 	}
 	canonical, id := s.resolve(what)

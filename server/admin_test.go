@@ -42,8 +42,8 @@ func TestAdminWords(t *testing.T) {
 		{"route user maybe", "CLIENT_ERROR", "CLIENT_ERROR usage: route NAME on|off\r\n"},
 		{"route", "CLIENT_ERROR", "CLIENT_ERROR usage: route NAME on|off\r\n"},
 		{"invalidate nobody", "CLIENT_ERROR", "CLIENT_ERROR there is no route \"nobody\"; routes lists them\r\n"},
-		{"invalidate", "CLIENT_ERROR", "CLIENT_ERROR usage: invalidate NAME|KEY\r\n"},
-		{"invalidate a b", "CLIENT_ERROR", "CLIENT_ERROR usage: invalidate NAME|KEY\r\n"},
+		{"invalidate", "CLIENT_ERROR", "CLIENT_ERROR usage: invalidate NAME|PREFIX*|KEY\r\n"},
+		{"invalidate a b", "CLIENT_ERROR", "CLIENT_ERROR usage: invalidate NAME|PREFIX*|KEY\r\n"},
 		{"routes all", "CLIENT_ERROR", "CLIENT_ERROR usage: routes, or routes unmatched\r\n"},
 		{"sources now", "CLIENT_ERROR", "CLIENT_ERROR usage: sources\r\n"},
 		{"reload", "CLIENT_ERROR", "CLIENT_ERROR reload is not available\r\n"},
@@ -70,7 +70,7 @@ func TestAdminWords(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", step.ask, got, step.want)
 		}
 	}
-	for word, want := range map[string]string{"help": "invalidate NAME", "queue": "user queued=0 batches_in_flight=0\r\nuser miss queued=0 came="} {
+	for word, want := range map[string]string{"help": "invalidate NAME|PREFIX*", "queue": "user queued=0 batches_in_flight=0\r\nuser miss queued=0 came="} {
 		if got := c.ask(word+"\r\n", "END"); !strings.Contains(got, want) {
 			t.Errorf("%s: got %q", word, got)
 		}

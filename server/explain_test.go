@@ -304,6 +304,9 @@ func TestInvalidateKey(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	x.ask("set session:1 0 0 1\r\nx\r\n")
+	if got := x.ask("set session:1 0 0 1\r\nx\r\nset other:1 0 0 1\r\ny\r\ninvalidate session*\r\nget session:1 other:1\r\n"); got != "STORED\r\nSTORED\r\nOK\r\nVALUE other:1 0 1\r\ny\r\nEND\r\n" {
+		t.Errorf("by prefix: got %q", got)
+	}
 	if got := x.ask("invalidate session:1\r\n"); got != "CLIENT_ERROR there is no route \"session:1\"; routes lists them\r\n" {
 		t.Errorf("a plain key: got %q", got)
 	}

@@ -32,7 +32,7 @@ var words = []word{
 	{"route", "NAME on|off", "load for a route, or stop loading for it", []string{
 		"Off: its items are served on, what waits to be loaded is dropped, nothing is asked of its sources. A restart ends it.",
 	}},
-	{"invalidate", "NAME|KEY", "forget all items of a route, or one key of a route", []string{
+	{"invalidate", "NAME|PREFIX*|KEY", "forget all items of a route or of a prefix, or one key of a route", []string{
 		"The next GET loads anew, and what is being loaded is thrown away. Refused where flush_all is (-F).",
 	}},
 	{"refresh", "KEY", "load a key of a route anew", []string{
