@@ -181,6 +181,8 @@ func (f *Filler) changeOver(sources []*source, specs []SourceSpec, byID []*route
 	for _, s := range sources {
 		if _, pings := s.impl.(Pinger); pings && !slices.Contains(oldSources, s) {
 			f.startProbe(s) // connects at once, and learns early that a database is not there
+		} else if !pings {
+			s.reached.Store(true) // there is no asking it
 		}
 	}
 	for _, r := range f.routes {

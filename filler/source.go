@@ -143,6 +143,7 @@ type source struct {
 
 	down    atomic.Bool  // state is not sourceUp; read by loads
 	half    atomic.Bool  // state is sourceProbe
+	reached atomic.Bool  // it has answered
 	since   atomic.Int64 // when it went down or came up, in nanoseconds of the Unix epoch
 	opened  atomic.Uint64
 	probes  atomic.Uint64
@@ -188,6 +189,7 @@ func (s *source) fail(err error, now time.Time, atOnce bool) (opened bool) {
 // ok notes that the source answered and tells whether it was down before.
 func (s *source) ok(now time.Time) (closed bool) {
 	s.failures = 0
+	s.reached.Store(true)
 	if s.state == sourceUp {
 		return false
 	}

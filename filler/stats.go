@@ -128,6 +128,7 @@ type SourceStats struct {
 	Name    string
 	Down    bool
 	Probing bool      // down, and a probe is under way or due
+	Reached bool      // it has answered since it was opened
 	Since   time.Time // when it went down or came up
 	Loads   uint64
 	Asked   uint64 // keys
@@ -175,7 +176,7 @@ func (f *Filler) Sources() []SourceStats {
 	out := make([]SourceStats, len(t.sources))
 	for i, s := range t.sources {
 		out[i] = SourceStats{
-			Name: s.name, Down: s.down.Load(), Probing: s.half.Load(), Since: time.Unix(0, s.since.Load()),
+			Name: s.name, Down: s.down.Load(), Probing: s.half.Load(), Reached: s.reached.Load(), Since: time.Unix(0, s.since.Load()),
 			Loads: s.loads.Load(), Asked: s.asked.Load(), Opened: s.opened.Load(), Probes: s.probes.Load(),
 		}
 		if e := s.lastErr.Load(); e != nil {

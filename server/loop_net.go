@@ -234,10 +234,7 @@ func (c *netConn) answer(data []byte) bool {
 		if len(c.out) > 0 && !c.send() {
 			return false
 		}
-		if c.session.counted {
-			c.session.counted = false
-			c.w.latency.record(time.Since(woke))
-		}
+		c.w.time(&c.session, woke)
 		if cap(c.out) > 2*highWater || did == starved && cap(c.out) > keepOutput {
 			c.out = nil
 		}

@@ -267,10 +267,7 @@ func (p *poller) send(c *conn, out []byte) bool {
 		p.close(c)
 		return false
 	}
-	if c.session.counted {
-		c.session.counted = false
-		p.w.latency.record(time.Since(p.w.woke))
-	}
+	p.w.time(&c.session, p.w.woke)
 	if o.size() > 0 {
 		c.out = o.keep()
 		c.owed = c.out.size()

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"swordfish/protocol"
+	"swordfish/store"
 )
 
 // Bounds of what a connection may hold.
@@ -14,9 +15,10 @@ const (
 
 // session is the protocol state of one connection, without its socket and without buffers of its own.
 type session struct {
-	parser  protocol.Parser
-	counted bool  // a get was answered since the driver last looked
-	dump    *dump // under way; nil: none
+	parser   protocol.Parser
+	counted  bool          // a get was answered since the driver last looked
+	answered store.RouteID // the route of the last key of that get
+	dump     *dump         // under way; nil: none
 
 	left    int  // commands that this turn may still run; only turn sets it, so without -R it never ends
 	yielded bool // the turn before was ended by left
@@ -117,25 +119,29 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 			continue
 		}
 		if r.Form == protocol.Binary {
-			ss.counted = ss.counted || r.Verb == protocol.Get || r.Verb == protocol.Gat
 			var end bool
 			if out, end = w.binary(r, out); end {
 				return n, out, ended
 			}
+			if r.Verb == protocol.Get || r.Verb == protocol.Gat {
+				ss.counted, ss.answered = true, w.lookup.Route
+			}
 			continue
 		}
 		if r.Form == protocol.Meta && r.Verb != protocol.Refused {
-			ss.counted = ss.counted || r.Verb == protocol.Get
 			out = w.meta(r, out)
+			if r.Verb == protocol.Get {
+				ss.counted, ss.answered = true, w.lookup.Route
+			}
 			continue
 		}
 		switch r.Verb {
 		case protocol.Get, protocol.Gets, protocol.Gat, protocol.Gats:
-			ss.counted = true
 			var left []byte
 			if out, left = w.get(r, out); len(left) > 0 {
 				n -= ss.parser.Unread(left)
 			}
+			ss.counted, ss.answered = true, w.lookup.Route
 		case protocol.Quit:
 			return n, out, ended
 		case protocol.Shutdown:

@@ -79,6 +79,8 @@ type RouteCounters struct {
 	Leased, Coalesced             uint64 // fills handed to the filler; gets that found a fill under way
 	RingDrops, NoRoom             uint64 // fills given up because the ring was full, or the lease table
 	Ignored                       uint64 // clients' writes, where the route ignores them
+
+	Latency RouteLatency
 }
 
 // Stats is a snapshot. Its parts are not of one instant.
@@ -134,6 +136,7 @@ func (s *Server) RouteCounters(id uint16) (sum RouteCounters) {
 		sum.RingDrops += c.ringDrops.Load()
 		sum.NoRoom += c.noRoom.Load()
 		sum.Ignored += c.ignored.Load()
+		c.latency.addTo(&sum.Latency)
 	}
 	return sum
 }
@@ -156,8 +159,6 @@ const (
 )
 
 type latency [latencyBuckets]atomic.Uint64
-
-func (l *latency) record(d time.Duration) { l[latencyBucket(d)].Add(1) }
 
 func (l *latency) addTo(sum *Latency) {
 	for i := range l {

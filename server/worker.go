@@ -59,6 +59,8 @@ type worker struct {
 // routeCounter counts one route on one worker: the worker writes, anybody reads.
 type routeCounter struct {
 	hits, stale, misses, negative, leased, coalesced, ringDrops, noRoom, ignored atomic.Uint64
+
+	latency routeLatency
 }
 
 func newWorker(s *Server, id int) *worker {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"swordfish/admin"
 	"swordfish/config"
 	"swordfish/filler"
 	"swordfish/hasher"
@@ -33,7 +34,8 @@ type app struct {
 	store  *store.Store
 	filler *filler.Filler
 	server *server.Server
-	stop   chan bool // a client sent shutdown; true: graceful
+	admin  *admin.Admin // nil: HTTP is off
+	stop   chan bool    // a client sent shutdown; true: graceful
 
 	input  config.Input    // what reload reads again
 	login  *config.Options // of the start: where passwords are read from again
@@ -347,6 +349,11 @@ func putStatus(st store.PutStatus) filler.PutStatus {
 // close stops what runs, in the order in which requests pass through it: clients, loads, sources, store.
 func (a *app) close(ctx context.Context, keep bool) error {
 	var errs []error
+	if a.admin != nil { // it reads what goes away below
+		if err := a.admin.Shutdown(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("admin: %w", err))
+		}
+	}
 	if a.server != nil {
 		if err := a.server.Shutdown(ctx); err != nil && !errors.Is(err, server.ErrStopped) {
 			errs = append(errs, err)

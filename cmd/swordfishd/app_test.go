@@ -193,7 +193,7 @@ func (r *running) ask(command string) string {
 		all.WriteString(line)
 		word, _, _ := strings.Cut(command, " ")
 		switch word {
-		case "get", "stats", "routes", "queue", "sources", "help":
+		case "get", "stats", "routes", "queue", "sources", "help", "explain", "top", "dedup":
 			if line != "END" && !strings.HasPrefix(line, "CLIENT_ERROR") {
 				all.WriteByte('\n')
 				continue

@@ -82,6 +82,10 @@ func printDemo(out io.Writer, a *app) {
 	for seed := uint64(1); shuffled == key; seed++ {
 		shuffled = string(testdata.AppendShuffledKey(nil, rand.New(rand.NewPCG(seed, 0)), testdata.ColdCountry, device))
 	}
+	dashboard := ""
+	if a.admin != nil {
+		dashboard = fmt.Sprintf("\nThe dashboard: http://%s/\n", a.admin.Addr())
+	}
 	addr := a.server.Addrs()[0].String()
 	host, port, _ := net.SplitHostPort(addr)
 	fmt.Fprintf(out, `
@@ -101,8 +105,12 @@ What happened, as memcached counts it and as we do:
 
 stats
 stats routes
-quit
 
+Why a key is answered as it is:
+
+explain %s
+quit
+%s
 Ctrl-C stops the server.
-`, addr, host, port, key, shuffled)
+`, addr, host, port, key, shuffled, shuffled, dashboard)
 }

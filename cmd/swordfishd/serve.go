@@ -63,6 +63,10 @@ func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Wr
 		a.close(context.Background(), false)
 		return systemError{err}
 	}
+	if err := a.startAdmin(&c.Admin); err != nil {
+		a.close(context.Background(), false)
+		return err
+	}
 	if err := a.announce(c); err != nil {
 		a.close(context.Background(), false)
 		return systemError{err}
