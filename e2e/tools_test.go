@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -75,7 +76,9 @@ func run(t *testing.T, dir, addr string, words ...string) string {
 	for i := range words {
 		words[i] = strings.ReplaceAll(words[i], "SERVER", addr)
 	}
-	cmd := exec.Command(words[0], words[1:]...)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "PERL_HASH_SEED=0", "host="+host, "port="+port) // munin's way to tell
 	out, err := cmd.CombinedOutput()
@@ -130,6 +133,28 @@ func TestE2ELibmemcachedTools(t *testing.T) {
 				t.Errorf("ours:\n%.2000q\nmemcached:\n%.2000q", said[0], said[1])
 			}
 			t.Logf("%.300q", said[1])
+		})
+	}
+}
+
+// TestE2EMemcaslap lets libmemcached's load generator check every value that it gets back.
+func TestE2EMemcaslap(t *testing.T) {
+	program := tool(t, "apt-get install libmemcached-tools", "memcaslap", "memaslap")
+	counted := regexp.MustCompile(`(?m)^(cmd_get|cmd_set|get_misses|verify_misses|verify_failed): (\d+)$`)
+	addr := serve(t, "").addr
+	for name, words := range map[string][]string{
+		"text": nil, "binary": {"--binary"}, "multi-get": {"--division=20"}, "binary multi-get": {"--binary", "--division=20"},
+		"large": {"--fixed_size=20000", "--win_size=1k"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			said := run(t, "", addr, slices.Concat([]string{program, "--servers=SERVER", "--execute_number=2000", "--concurrency=4", "--threads=1", "--verify=1"}, words)...)
+			n := map[string]int{}
+			for _, m := range counted.FindAllStringSubmatch(said, -1) {
+				n[m[1]], _ = strconv.Atoi(m[2]) // digits
+			}
+			if len(n) != 5 || n["cmd_get"] == 0 || n["cmd_set"] == 0 || n["get_misses"]+n["verify_misses"]+n["verify_failed"] > 0 || strings.Contains(said, "exit") {
+				t.Errorf("%v:\n%s", n, said)
+			}
 		})
 	}
 }

@@ -55,7 +55,7 @@ func program(words ...string) clientRun {
 func clientEnv() []string {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		cache = os.TempDir()
+		cache = "/tmp/.cache" // as install.sh has it
 	}
 	return append(os.Environ(), "LC_ALL=C.UTF-8", "PERL_HASH_SEED=0", "PYTHONHASHSEED=0", "PYTHONDONTWRITEBYTECODE=1",
 		"NODE_PATH="+filepath.Join(cache, "swordfish", "node", "node_modules"))
