@@ -22,6 +22,7 @@ test:
 	internal/testenv/install.sh
 	bin=$${MEMCACHED_BIN:-$$(internal/testenv/oracle.sh)} && \
 	MEMCACHED_BIN=$$bin CGO_ENABLED=1 go test -race -shuffle=on -timeout 12m $(ALL)
+	go test -tags invariants -timeout 5m ./store
 	$(MAKE) --no-print-directory fuzz FUZZPKG=./protocol
 
 check:

@@ -169,6 +169,7 @@ func (s *Store) tidy(sh *shard, n int) (walked int, done bool) {
 	}
 	done = sh.moving != seg
 	s.holds.note(HoldCompact, walked, began)
+	sh.check()
 	sh.mu.Unlock()
 	s.giveBack(&f)
 	return walked, done
@@ -246,6 +247,7 @@ func (s *Store) evict(sh *shard, n int) (walked int, done bool) {
 		done = true
 	}
 	s.holds.note(HoldEvict, walked, began)
+	sh.check()
 	sh.mu.Unlock()
 	s.giveBack(&f)
 	return walked, done || coarse

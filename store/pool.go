@@ -131,6 +131,7 @@ func (p *pool) freeTable(off uint64) (size uint64) {
 	seg := uint32(off >> p.z.segShift)
 	m := &p.meta[seg]
 	size = p.z.tableSize[m.first]
+	p.a.spoil(p.z.offSegments+off, size)
 	*at[uint32](p.a, p.z.offSegments+off) = m.clock
 	m.clock = uint32(off&(p.z.segment-1)/size) + 1
 	if m.log == 0 {
@@ -202,6 +203,7 @@ func (p *pool) release(n uint32) {
 }
 
 func (p *pool) releaseLocked(n uint32) {
+	p.a.spoil(p.z.offSegments+uint64(n)<<p.z.segShift, p.z.segment)
 	p.meta[n] = segMeta{next: p.hot}
 	p.hot = n
 	p.nHot++
@@ -327,6 +329,7 @@ func (p *pool) findRun(from, n int) int {
 func (p *pool) freePages(off uint64, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.a.spoil(off, uint64(n)*pageSize)
 	p.keepWarm(int((off-p.z.offPages)/pageSize), n)
 	p.paged.Add(-int64(n) * pageSize)
 	p.avail.Add(int64(n) * pageSize)

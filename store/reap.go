@@ -251,6 +251,7 @@ func (s *Store) reapSome(sh *shard, r *reaper) (more bool) {
 			return false
 		}
 	}
+	sh.check()
 	if more = r.off < m.used; !more && r.first != notDue {
 		m.first = min(m.first, r.first)
 		sh.plan(m, r.next(sh.st.logs[r.log].ages.at(r.start)))

@@ -350,7 +350,7 @@ func TestStoreKeepsItsLimit(t *testing.T) {
 					}
 				}
 				if size >= 5000 { // few items: the latest are held, in whichever shard they are
-					for i := n - 5; i < n; i++ {
+					for i := n - min(5, int(mem)/size/4); i < n; i++ {
 						copy(value, fmt.Sprintf("%08d", i))
 						x.want(0, fmt.Sprint("key:", i), string(value))
 					}
@@ -537,6 +537,7 @@ func verify(t *testing.T, s *Store) {
 		if n != sh.st.items+sh.st.negative || n != int64(sh.st.idx.count) {
 			t.Errorf("shard %d: %d records in the index, %d items, %d negative, count %d", i, n, sh.st.items, sh.st.negative, sh.st.idx.count)
 		}
+		sh.check()
 		for log := range sh.st.logs {
 			used, alive := int64(0), int64(0)
 			for seg := sh.st.logs[log].head; seg != noSegment; seg = s.p.meta[seg].next {
