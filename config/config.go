@@ -154,6 +154,7 @@ type loader struct {
 	portSeen, listenSeen, verboseSeen, maxItemSeen bool
 	protocolSeen                                   bool
 	listen                                         []string
+	interfaces                                     []string // -l as given, each once
 	listenAt                                       place
 	maxItemAt, memoryAt                            place
 	saslAt, authAt                                 place

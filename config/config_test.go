@@ -84,7 +84,7 @@ func TestOptions(t *testing.T) {
 		{"UDP alone", "-U 11300 -p 0", "UDPPort=11300 Port=0 Listen=[] UDP=[127.0.0.1:11300] Notes=[-U has no effect: UDP is not there yet]"},
 		{"UDP and TCP port", "-U 11300 -p 11400", "UDPPort=11300 Port=11400 Listen=[127.0.0.1:11400] UDP=[127.0.0.1:11300] Notes=[-U has no effect: UDP is not there yet]"},
 		{"listen", "-l 10.0.0.1,10.0.0.2:99", "Listen=[10.0.0.1:11211 10.0.0.2:99] Interfaces=10.0.0.1,10.0.0.2:99"},
-		{"listen twice", "-l 10.0.0.1 -l 10.0.0.2;10.0.0.1", "Listen=[10.0.0.1:11211 10.0.0.2:11211] Interfaces=10.0.0.1,10.0.0.2"},
+		{"listen twice", "-l 10.0.0.1 -l 10.0.0.2;10.0.0.1", "Listen=[10.0.0.1:11211 10.0.0.2:11211] Interfaces=10.0.0.1,10.0.0.2;10.0.0.1"},
 		{"listen everywhere", "-l *", "Listen=[:11211] Interfaces=*"},
 		{"listen on IPv6", "-l [::1]:99,::1,[fe80::1]", "Listen=[[::1]:99 [::1]:11211 [fe80::1]:11211] Interfaces=[::1]:99,::1,[fe80::1]"},
 		{"listen on a name", "-l localhost:99", "Listen=[localhost:99] Interfaces=localhost:99"},

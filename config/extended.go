@@ -52,7 +52,7 @@ var extendedTable = slices.Concat(tlsTable, []*extended{
 	{name: "slab_automove_ratio", arg: "NUM", check: above(0, 1, "slab_automove_ratio must be > 0 and < 1"), stat: "slab_automove_ratio", as: hundredths},
 	{name: "slab_automove_window", arg: "NUM", check: between(3, 1800, "slab_automove_window must be > 2 and < 1800"), stat: "slab_automove_window"},
 	{name: "slab_sizes", arg: "SIZES"},
-	{name: "slab_chunk_max", arg: "KIB", check: between(1, 1024, "slab_chunk_max must be specified in kilobytes."), stat: "slab_chunk_max", as: times(1 << 10)},
+	{name: "slab_chunk_max", arg: "KIB", check: chunkMax, stat: "slab_chunk_max", as: times(1 << 10)},
 	{name: "no_chunked_items"},
 	{name: "tail_repair_time", arg: "SECONDS", check: between(10, 1<<31-1, "Cannot set tail_repair_time to less than 10 seconds"), stat: "tail_repair_time", missing: "Missing numeric argument for tail_repair_time"},
 	{name: "lru_crawler"},
@@ -162,6 +162,19 @@ func hundredths(value string) string {
 
 func times(unit int) func(string) string {
 	return func(value string) string { return strconv.Itoa(atoi(value) * unit) }
+}
+
+func chunkMax(value string) string {
+	n, err := strconv.Atoi(value)
+	switch {
+	case err != nil:
+		return "could not parse argument to slab_chunk_max; write a whole number from 1 to 1024"
+	case n <= 0:
+		return "slab_chunk_max must be >= 0; write a whole number from 1 to 1024"
+	case n > 1024:
+		return "slab_chunk_max must be specified in kilobytes; write a whole number from 1 to 1024"
+	}
+	return ""
 }
 
 func hashpower(value string) string {

@@ -42,7 +42,7 @@ func setAccess(l *loader, g given) {
 
 // finishListen turns -l with -p, or -s alone, into Options.Listen, and -l with -U into Options.UDP.
 func (l *loader) finishListen() {
-	l.c.Interfaces = strings.Join(l.listen, ",")
+	l.c.Interfaces = strings.Join(l.interfaces, ",")
 	if l.c.Socket != "" { // as memcached has it: no network then, whatever else was given
 		l.c.Listen = []Listen{{Path: l.c.Socket}}
 		if l.listen != nil {

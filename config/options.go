@@ -169,9 +169,12 @@ func setUDP(l *loader, g given) {
 
 func setListen(l *loader, g given) {
 	if !l.listenSeen {
-		l.listen, l.listenSeen = nil, true
+		l.listen, l.interfaces, l.listenSeen = nil, nil, true
 	}
 	l.listenAt = g.at
+	if !slices.Contains(l.interfaces, g.value) {
+		l.interfaces = append(l.interfaces, g.value)
+	}
 	for _, one := range strings.FieldsFunc(g.value, func(r rune) bool { return r == ',' || r == ';' }) {
 		if !slices.Contains(l.listen, one) {
 			l.listen = append(l.listen, one)

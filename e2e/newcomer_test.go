@@ -103,7 +103,7 @@ func TestE2EExitCodes(t *testing.T) {
 		{"help in words", []string{"help"}, 0, []string{"Usage:"}, nil},
 		{"help of a subcommand", []string{"demo", "-h"}, 0, []string{"Usage:"}, nil},
 		{"version", []string{"version"}, 0, []string{"swordfishd ", "go1."}, nil},
-		{"version as memcached", []string{"-V"}, 0, []string{"swordfishd "}, nil},
+		{"version as memcached", []string{"-V"}, 0, []string{"memcached 1.6.45\nswordfishd "}, nil},
 		{"port taken", []string{"-p", port}, 71, nil, []string{"127.0.0.1:" + port, "-p"}},
 		{"port taken in the demo", []string{"demo", "-p", port}, 71, nil, []string{"127.0.0.1:" + port, "-p"}},
 		{"bad option", []string{"--treads=4"}, 64, nil, []string{"--treads", "did you mean threads"}},

@@ -189,7 +189,8 @@ func serveEnv(t testing.TB, env []string, yaml string, args ...string) *server {
 		if err != nil {
 			return false
 		}
-		s.addr = "127.0.0.1:" + strings.TrimSpace(strings.TrimPrefix(string(b), "TCP INET:"))
+		first, _, _ := strings.Cut(string(b), "\n")
+		s.addr = "127.0.0.1:" + strings.TrimSpace(strings.TrimPrefix(first, "TCP INET:"))
 		return true
 	})
 	return s

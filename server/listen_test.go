@@ -64,6 +64,16 @@ func TestProtocolOfAListener(t *testing.T) {
 	})
 }
 
+// needIPv6 wants an IPv6 loopback address.
+func needIPv6(t *testing.T) {
+	t.Helper()
+	l, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		testenv.Missing(t, "IPv6", "sysctl net.ipv6.conf.lo.disable_ipv6=0")
+	}
+	l.Close()
+}
+
 // No host is every address of both families, as * in -l; a name is all its addresses.
 func TestAllAddressesOfAListener(t *testing.T) {
 	for _, test := range []struct{ name, address, want string }{
@@ -72,6 +82,9 @@ func TestAllAddressesOfAListener(t *testing.T) {
 		{"IPv4", "0.0.0.0:0", "0.0.0.0"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			if strings.Contains(test.want, "::") {
+				needIPv6(t)
+			}
 			s, _ := startServer(t, Options{Listen: []Listener{{Address: test.address}}})
 			var got []string
 			for _, a := range s.Addrs() {
@@ -93,6 +106,7 @@ func TestAllAddressesOfAListener(t *testing.T) {
 
 // The part of a name's addresses that is taken is left out; all taken is an error.
 func TestAddressesPartlyTaken(t *testing.T) {
+	needIPv6(t)
 	_, addr := startServer(t, Options{Listen: []Listener{{Address: "0.0.0.0:0"}}})
 	port := addr[strings.LastIndexByte(addr, ':'):]
 	second, _ := startServer(t, Options{Listen: []Listener{{Address: port}}})
@@ -259,6 +273,9 @@ func TestConnectionsAsInMemcached(t *testing.T) {
 		host string // empty: a UNIX socket
 	}{{"unix", ""}, {"IPv4", "127.0.0.1"}, {"IPv6", "::1"}} {
 		t.Run(test.name, func(t *testing.T) {
+			if test.host == "::1" {
+				needIPv6(t)
+			}
 			twins(t, func(t *testing.T, o Options) {
 				l := Listener{Address: net.JoinHostPort(test.host, "0")}
 				connect := func(addr string) func() *conversation { return func() *conversation { return talk(t, addr) } }

@@ -190,10 +190,7 @@ func (l *epollLoop) deal(fd int, from unix.Sockaddr, at *socket, p *poller) {
 	}
 	c := &conn{fd: fd, session: newSession(p.w, at.of), info: l.s.conns.add(remote, local)}
 	c.session.id, c.session.local = c.info.id, c.info.isLocal(at.of)
-	l.s.logConn("conn_new", "", c.info)
-	if l.s.chatty() {
-		l.s.log.Debug().Str("client", c.info.remote).Msg("connection opened")
-	}
+	l.s.tellOpened(c.info, at.of)
 	p.mu.Lock()
 	p.inbox = append(p.inbox, c)
 	p.mu.Unlock()

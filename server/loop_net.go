@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -64,7 +63,7 @@ func (l *netLoop) accept(at *socket) {
 		l.conns[c] = struct{}{}
 		l.mu.Unlock()
 		info := l.s.conns.add(addrName(c.RemoteAddr()), addrName(c.LocalAddr()))
-		l.s.logConn("conn_new", "", info)
+		l.s.tellOpened(info, at.of)
 		l.wg.Go(func() { l.serve(c, at, info) })
 	}
 }
@@ -118,9 +117,6 @@ func (l *netLoop) serve(c net.Conn, at *socket, info *connInfo) {
 	nc.session = newSession(nc.w, at.of)
 	nc.session.id, nc.session.local = nc.info.id, nc.info.isLocal(at.of)
 	nc.info.last.Store(l.s.o.Store.Now().Second())
-	if l.s.chatty() {
-		l.s.log.Debug().Str("client", nc.info.remote).Msg("connection opened")
-	}
 	if at.of.TLS == NoTLS || nc.handshake(l.s.o.TLS.config(at.of.TLS)) {
 		nc.loop()
 	}
@@ -129,11 +125,7 @@ func (l *netLoop) serve(c net.Conn, at *socket, info *connInfo) {
 	delete(l.conns, c)
 	l.mu.Unlock()
 	nc.session.close(l.s)
-	l.s.logConn("conn_close", cmp.Or(nc.session.reason, "normal"), nc.info)
-	l.s.conns.remove(nc.info)
-	if l.s.chatty() {
-		l.s.log.Debug().Str("client", nc.info.remote).Msg("connection closed")
-	}
+	l.s.tellClosed(nc.info, nc.session.reason)
 }
 
 // netConn is a connection with its session. One goroutine uses it.

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"runtime"
 	"sync"
 	"time"
@@ -434,9 +433,5 @@ func (p *poller) close(c *conn) {
 	p.open--
 	_ = unix.Close(c.fd)
 	c.session.close(p.s)
-	p.s.logConn("conn_close", cmp.Or(c.session.reason, "normal"), c.info)
-	p.s.conns.remove(c.info)
-	if p.s.chatty() {
-		p.s.log.Debug().Str("client", c.info.remote).Msg("connection closed")
-	}
+	p.s.tellClosed(c.info, c.session.reason)
 }

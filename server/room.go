@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -21,6 +22,28 @@ func (s *Server) admit() bool {
 			s.conns.total.Add(1)
 			return true
 		}
+	}
+}
+
+// tellOpened tells watchers and the log of a connection that l has accepted.
+func (s *Server) tellOpened(c *connInfo, l *Listener) {
+	s.logConn("conn_new", "", c)
+	if !s.chatty() {
+		return
+	}
+	e := s.log.Debug().Str("client", c.remote)
+	if l.Tag != "" {
+		e = e.Str("tag", l.Tag)
+	}
+	e.Msg("connection opened")
+}
+
+// tellClosed counts a connection out and tells of it. reason is empty where the client has closed it.
+func (s *Server) tellClosed(c *connInfo, reason string) {
+	s.logConn("conn_close", cmp.Or(reason, "normal"), c)
+	s.conns.remove(c)
+	if s.chatty() {
+		s.log.Debug().Str("client", c.remote).Msg("connection closed")
 	}
 }
 

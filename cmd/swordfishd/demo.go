@@ -87,11 +87,14 @@ func printDemo(out io.Writer, a *app) {
 		dashboard = fmt.Sprintf("\nThe dashboard: http://%s/\n", a.admin.Addr())
 	}
 	addr := a.server.Addrs()[0].String()
-	host, port, _ := net.SplitHostPort(addr)
+	client := "nc -U " + addr
+	if host, port, err := net.SplitHostPort(addr); err == nil {
+		client = "telnet " + host + " " + port
+	}
 	fmt.Fprintf(out, `
-Listening on %s. Open another terminal, start telnet and paste a line at a time:
+Listening on %s. Open another terminal, type this and paste a line at a time:
 
-    telnet %s %s
+    %s
 
 A key that nobody has asked for yet. The answer is an immediate END; the row is loaded meanwhile:
 
@@ -112,5 +115,5 @@ explain %s
 quit
 %s
 Ctrl-C stops the server.
-`, addr, host, port, key, shuffled, shuffled, dashboard)
+`, addr, client, key, shuffled, shuffled, dashboard)
 }

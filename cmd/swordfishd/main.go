@@ -116,7 +116,7 @@ func load(in config.Input, out io.Writer) (*config.Config, error) {
 	case config.AskHelp:
 		return nil, help(nil, out, nil)
 	case config.AskVersion:
-		return nil, version(nil, out, nil)
+		return nil, askedVersion(out)
 	case config.AskLicense:
 		_, err := io.WriteString(out, "Swordfish is free software under the MIT License; see the file LICENSE.\n")
 		return nil, err

@@ -23,6 +23,12 @@ func versionLine() string {
 		release, runtime.Version(), runtime.GOOS, runtime.GOARCH, commit, protocolVersion)
 }
 
+// askedVersion answers -V. Its first line is memcached's, because scripts read the version there.
+func askedVersion(out io.Writer) error {
+	_, err := fmt.Fprintf(out, "memcached %s\n%s\n", protocolVersion, versionLine())
+	return err
+}
+
 func version(_ []string, out, _ io.Writer) error {
 	_, err := fmt.Fprintln(out, versionLine())
 	return err
