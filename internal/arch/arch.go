@@ -97,6 +97,10 @@ var rules = map[string]rule{
 		modules: []string{"golang.org/x/sys"},
 		why:     "a replay drives the store's own code beside models of other policies",
 	},
+	"bench/cmd/storebench": {
+		project: []string{"store", "hasher"},
+		why:     "it measures the store without a server",
+	},
 	"bench/...": {
 		project: []string{"bench/..."},
 		modules: []string{"github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/sys"},
