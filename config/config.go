@@ -59,6 +59,7 @@ type Options struct {
 	ReqsPerEvent int           // -R: commands of a connection in one turn; 0: it was not given, bytes alone bound a turn
 	Verbosity    int           // how many -v
 	IdleTimeout  time.Duration // -o idle_timeout; 0 is never
+	ConnMemory   int64         // -o read_buf_mem_limit in bytes; 0 is the default
 	Protocol     string        // -B: auto, ascii or binary; -Y and -S say which of the latter
 	AuthFile     string        // -Y; empty is none
 	SASL         bool          // -S

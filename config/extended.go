@@ -31,6 +31,7 @@ func (e *extended) head() string {
 var extendedTable = slices.Concat(tlsTable, []*extended{
 	// With an effect.
 	{name: "idle_timeout", arg: "SECONDS", missing: "Missing numeric argument for idle_timeout", help: "close a connection that is idle this long (default 0: never)", check: between(0, 1<<31-1, ""), set: func(o *Options, v string) { o.IdleTimeout = seconds(atoi(v)) }},
+	{name: "read_buf_mem_limit", arg: "MIB", help: "memory for commands on their way in and replies not taken (default 0: 64)", check: between(0, 1<<20, "could not parse argument to read_buf_mem_limit"), set: func(o *Options, v string) { o.ConnMemory = int64(atoi(v)) << 20 }, stat: "read_buf_mem_limit", as: times(1 << 20)},
 	{name: "maxconns_fast", help: "refuse connections over -c at once (default)", set: func(o *Options, _ string) { o.MaxConnsFast = true }},
 	{name: "no_maxconns_fast", help: "let connections over -c wait until others end", set: func(o *Options, _ string) { o.MaxConnsFast = false }},
 	{name: "no_modern", help: "no_maxconns_fast", set: func(o *Options, _ string) { o.MaxConnsFast = false }},
@@ -69,7 +70,6 @@ var extendedTable = slices.Concat(tlsTable, []*extended{
 	{name: "track_sizes"},
 	{name: "watcher_logbuf_size", arg: "KIB", check: between(0, 1<<32-1, "could not parse argument to watcher_logbuf_size"), stat: "watcher_logbuf_size", as: times(1 << 10)},
 	{name: "worker_logbuf_size", arg: "KIB", check: between(0, 1<<32-1, "could not parse argument to worker_logbuf_size"), stat: "worker_logbuf_size", as: times(1 << 10)},
-	{name: "read_buf_mem_limit", arg: "MIB", check: between(0, 1<<32-1, "could not parse argument to read_buf_mem_limit"), stat: "read_buf_mem_limit", as: times(1 << 20)},
 	{name: "resp_obj_mem_limit", arg: "MIB", maybe: true},
 	{name: "inline_ascii_resp"},
 	{name: "no_inline_ascii_resp"},

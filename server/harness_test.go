@@ -79,6 +79,7 @@ type client struct {
 	w       *worker
 	session session
 	input   input
+	shared  []byte
 	out     []byte // all replies
 	reply   []byte
 	ended   bool
@@ -100,14 +101,15 @@ func newClientOf(t testing.TB, w *worker) *client {
 // send gives data to the session as one read.
 func (c *client) send(data []byte) {
 	for len(data) > 0 && !c.ended {
-		n := min(len(data), readBuffer)
-		if len(c.input.held) > 0 {
-			n = copy(c.input.room(c.session.parser.Need), data)
-			c.input.held = c.input.held[:len(c.input.held)+n]
-			c.run(c.input.held)
-		} else {
-			c.run(data[:n])
+		if c.shared == nil {
+			c.shared = make([]byte, readBuffer)
 		}
+		space := c.input.space(&c.w.buffers, c.shared, c.session.parser.Need, c.w.now)
+		if len(space) == 0 {
+			c.t.Fatal("no room to read to")
+		}
+		n := copy(space, data)
+		c.run(c.input.add(c.shared, n))
 		data = data[n:]
 	}
 }
@@ -126,7 +128,7 @@ func (c *client) run(data []byte) {
 			c.ended = true
 			return
 		case starved:
-			c.input.hold(data)
+			c.input.hold(&c.w.buffers, data, c.session.parser.Need, c.w.now)
 			c.maxHeld = max(c.maxHeld, cap(c.input.held))
 			return
 		case parked:

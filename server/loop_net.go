@@ -121,6 +121,7 @@ func (l *netLoop) serve(c net.Conn, at *socket, info *connInfo) {
 		nc.loop()
 	}
 	nc.Close()
+	nc.input.drop(&nc.w.buffers)
 	l.mu.Lock()
 	delete(l.conns, c)
 	l.mu.Unlock()
@@ -140,6 +141,8 @@ type netConn struct {
 	buf      []byte // read buffer
 	out      []byte // replies on their way
 	received int    // by the last read
+	timed    bool   // reads have a deadline
+	looking  bool   // the one of this read is there to look whether the client is slow
 	last     bool   // shutdown has begun; this read is the last
 }
 
@@ -160,23 +163,46 @@ func (c *netConn) loop() {
 
 // receive reads once and returns everything that waits to be run.
 func (c *netConn) receive() (data []byte, err error) {
-	space := c.buf
-	if len(c.input.held) > 0 {
-		space = c.input.room(c.session.parser.Need)
+	space, err := c.space()
+	if err != nil {
+		return nil, err
 	}
-	if idle := c.l.s.o.IdleTimeout; idle > 0 {
-		_ = c.SetReadDeadline(time.Now().Add(idle))
+	wait := c.l.s.o.IdleTimeout
+	if c.looking = c.input.large() && (wait == 0 || wait > lagTick); c.looking {
+		wait = lagTick
 	}
+	if wait > 0 {
+		_ = c.SetReadDeadline(time.Now().Add(wait))
+	} else if c.timed {
+		_ = c.SetReadDeadline(time.Time{})
+	}
+	c.timed = wait > 0
 	if c.l.stopped() { // after setting the other deadline: shutdown sets its own once
 		c.last = true
 		_ = c.SetReadDeadline(time.Now().Add(lastRead))
 	}
 	c.received, err = c.Read(space)
-	if len(c.input.held) > 0 {
-		c.input.held = c.input.held[:len(c.input.held)+c.received]
-		return c.input.held, err
+	if c.received == 0 {
+		return nil, err
 	}
-	return space[:c.received], err
+	return c.input.add(c.buf, c.received), err
+}
+
+// space returns where to read to. While the memory for input is used up it waits until others have finished.
+func (c *netConn) space() ([]byte, error) {
+	b := &c.w.buffers
+	for paused := false; ; paused = true {
+		space := c.input.space(b, c.buf, c.session.parser.Need, c.l.s.o.Store.Now())
+		switch {
+		case space != nil:
+			return space, nil
+		case c.l.stopped():
+			return nil, net.ErrClosed
+		case !paused:
+			c.count(func(n *Counters) { n.InputPauses++ })
+		}
+		b.wait(c.input.grown(c.session.parser.Need), c.l.stopping)
+	}
 }
 
 // lastRead is how long a connection is listened to once shutdown has begun: long enough for what has arrived already.
@@ -189,6 +215,16 @@ func (c *netConn) again(err error) bool {
 	}
 	if c.l.stopped() {
 		return !c.last
+	}
+	now := c.l.s.o.Store.Now()
+	switch idle := uint32(c.l.s.o.IdleTimeout / time.Second); {
+	case !c.looking:
+	case c.input.lags(now) && c.w.buffers.wanting():
+		c.count(func(n *Counters) { n.InputDrops++ })
+		c.session.reason = "slow"
+		return false
+	case idle == 0 || now.Second()-c.info.last.Load() <= idle:
+		return true
 	}
 	c.count(func(n *Counters) { n.IdleKicks++ })
 	c.session.reason = "idle_timeout"
@@ -207,10 +243,10 @@ func (c *netConn) count(f func(n *Counters)) {
 func (c *netConn) answer(data []byte) bool {
 	c.session.turn(c.l.s.o.ReqsPerEvent)
 	for {
-		used, did, woke := 0, starved, time.Time{}
+		used, did := 0, starved
 		c.borrow.Lock()
 		c.w.begin()
-		woke = c.w.woke
+		woke, now := c.w.woke, c.w.now
 		c.info.last.Store(c.w.now.Second())
 		c.w.n.BytesRead += uint64(c.received)
 		c.received = 0
@@ -242,7 +278,7 @@ func (c *netConn) answer(data []byte) bool {
 		case ended:
 			return false
 		case starved:
-			c.input.hold(data)
+			c.input.hold(&c.w.buffers, data, c.session.parser.Need, now)
 			c.info.rest(c.session.waitsFor())
 			return true
 		}
@@ -252,14 +288,27 @@ func (c *netConn) answer(data []byte) bool {
 // keepOutput is the largest reply buffer that an idle connection of the net loop may keep.
 const keepOutput = 16 << 10
 
-// send writes the replies; the client has SlowTimeout to take them.
+// send writes the replies; the client has SlowTimeout to take them, or readStall once much output waits for others.
 func (c *netConn) send() bool {
-	_ = c.SetWriteDeadline(time.Now().Add(c.l.s.o.SlowTimeout))
+	patience, short := c.l.s.o.SlowTimeout, false
+	r := &c.w.replies
+	if r.waiting.Add(int64(len(c.out))) > int64(r.limit/2) && patience > readStall {
+		patience, short = readStall, true
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(patience))
 	c.info.waiting.Store(true)
 	_, err := c.Write(c.out)
 	c.info.waiting.Store(false)
+	r.waiting.Add(-int64(len(c.out)))
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.count(func(n *Counters) { n.SlowDrops++ })
+		c.session.reason = "slow"
+		c.count(func(n *Counters) {
+			if short {
+				n.ReplyDrops++
+			} else {
+				n.SlowDrops++
+			}
+		})
 	}
 	if err != nil {
 		c.noteTLS(err)

@@ -67,14 +67,14 @@ func (c *conversation) ask(command, last string) string {
 func askOver(t testing.TB, w io.Writer, r *bufio.Reader, command, last string) string {
 	t.Helper()
 	if _, err := w.Write([]byte(command)); err != nil {
-		t.Fatalf("%q: %v", command, err)
+		t.Fatalf("%q: %v", shorten([]byte(command)), err)
 	}
 	var all strings.Builder
 	for {
 		line, err := r.ReadString('\n')
 		all.WriteString(line)
 		if err != nil {
-			t.Fatalf("%q: %v after %q", command, err, all.String())
+			t.Fatalf("%q: %v after %q", shorten([]byte(command)), err, shorten([]byte(all.String())))
 		}
 		if strings.HasPrefix(line, last) {
 			return all.String()

@@ -1,6 +1,11 @@
 package server
 
-import "swordfish/store"
+import (
+	"sync/atomic"
+	"time"
+
+	"swordfish/store"
+)
 
 // output is replies on their way to a client: bytes, and large values that are sent from where the store has them, each of
 // which belongs before one of the bytes.
@@ -16,6 +21,15 @@ type pinned struct {
 	value []byte
 	pin   store.Pin
 }
+
+// replies counts the output that clients of a worker have not taken.
+type replies struct {
+	limit   int          // bytes, beyond which whoever has taken nothing for longest is closed
+	waiting atomic.Int64 // bytes
+}
+
+// readStall is how long a client may take nothing of its output while memory is short.
+const readStall = time.Second
 
 // leastPin is the smallest value that is worth more than to be copied.
 const leastPin = 8 << 10

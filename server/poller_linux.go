@@ -2,6 +2,7 @@ package server
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,8 @@ type poller struct {
 	conns    []*conn // by file descriptor
 	open     int
 	ready    []*conn // have complete commands left, and had their share of this wake-up
+	paused   []*conn // wait for memory for their input
+	last     bool    // the last one of them whose turn it was had waited longest
 	stalled  int     // connections that wait for their client to read
 	stopping bool
 	in       []byte // read buffer of all connections
@@ -44,6 +47,7 @@ type conn struct {
 	since   time.Time // the socket took no output since
 	ready   bool      // in poller.ready
 	ending  bool      // to be closed once out is written
+	paused  bool      // in poller.paused; it is not read from
 	parked  bool      // an errand is under way; nothing is read or run until it is done
 }
 
@@ -84,7 +88,8 @@ func (p *poller) run() {
 			}
 		}
 		p.serveReady()
-		if (p.stalled > 0 || p.s.o.IdleTimeout > 0) && p.w.woke.Sub(p.ticked) >= p.tick() {
+		p.resume()
+		if (p.stalled > 0 || len(p.paused) > 0 || p.s.o.IdleTimeout > 0) && p.w.woke.Sub(p.ticked) >= p.tick() {
 			p.ticked = p.w.woke
 			p.lookAround()
 		}
@@ -103,7 +108,7 @@ func (p *poller) timeout() int {
 	switch {
 	case len(p.ready) > 0:
 		return 0
-	case p.stalled > 0 || p.s.o.IdleTimeout > 0 && p.open > 0:
+	case p.stalled > 0 || len(p.paused) > 0 || p.s.o.IdleTimeout > 0 && p.open > 0:
 		return int(p.tick() / time.Millisecond)
 	}
 	return -1
@@ -111,6 +116,9 @@ func (p *poller) timeout() int {
 
 func (p *poller) tick() time.Duration {
 	d := min(tick, p.s.o.SlowTimeout)
+	if len(p.paused) > 0 {
+		d = min(d, lagTick)
+	}
 	if p.s.o.IdleTimeout > 0 {
 		d = min(d, p.s.o.IdleTimeout)
 	}
@@ -180,7 +188,7 @@ func (p *poller) event(c *conn, events uint32) {
 	switch {
 	case c.owed > 0:
 		p.drain(c)
-	case c.parked: // nothing is watched for, so it has ended
+	case c.parked, c.paused: // nothing is watched for, so it has ended
 		p.close(c)
 	case c.ready: // its turn comes in serveReady
 	case events&^unix.EPOLLOUT != 0:
@@ -190,9 +198,10 @@ func (p *poller) event(c *conn, events uint32) {
 
 // receive reads once and runs what is complete.
 func (p *poller) receive(c *conn) {
-	space := p.in
-	if len(c.input.held) > 0 {
-		space = c.input.room(c.session.parser.Need)
+	space := c.input.space(&p.w.buffers, p.in, c.session.parser.Need, p.w.now)
+	if space == nil {
+		p.pause(c)
+		return
 	}
 	n, err := unix.Read(c.fd, space)
 	switch {
@@ -206,12 +215,7 @@ func (p *poller) receive(c *conn) {
 	if now := p.w.now.Second(); c.info.last.Load() != now {
 		c.info.last.Store(now)
 	}
-	data := space[:n]
-	if len(c.input.held) > 0 {
-		c.input.held = c.input.held[:len(c.input.held)+n]
-		data = c.input.held
-	}
-	p.answer(c, data)
+	p.answer(c, c.input.add(p.in, n))
 }
 
 // answer runs the complete commands in data and writes their replies, up to the share of one turn.
@@ -226,18 +230,18 @@ func (p *poller) answer(c *conn, data []byte) {
 		}
 		switch {
 		case did == parked:
-			c.input.hold(data)
+			p.hold(c, data, 0)
 			p.park(c)
 			return
 		case c.owed > 0: // the client does not keep up
 			c.ending = did == ended
-			c.input.hold(data)
+			p.hold(c, data, 0)
 			return
 		case did == ended:
 			p.close(c)
 			return
 		case did == starved:
-			c.input.hold(data)
+			p.hold(c, data, c.session.parser.Need)
 			c.info.rest(c.session.waitsFor())
 			if p.stopping && !c.waits() {
 				p.close(c)
@@ -246,13 +250,18 @@ func (p *poller) answer(c *conn, data []byte) {
 			p.watch(c, unix.EPOLLIN)
 			return
 		case did == yields || flushes >= turnFlushes:
-			c.input.hold(data)
+			p.hold(c, data, 0)
 			c.ready = true
 			p.ready = append(p.ready, c)
 			p.w.n.ConnYields++
 			return
 		}
 	}
+}
+
+// hold keeps what of c's input has not run. The command in hand takes need bytes in all, 0 if unknown.
+func (p *poller) hold(c *conn, data []byte, need int) {
+	c.input.hold(&p.w.buffers, data, need, p.w.now)
 }
 
 // send writes out with the values that belong into it. What the socket does not take is kept in c.out, and the connection is
@@ -269,14 +278,14 @@ func (p *poller) send(c *conn, out []byte) bool {
 	p.w.time(&c.session, p.w.woke)
 	if o.size() > 0 {
 		c.out = o.keep()
-		c.owed = c.out.size()
 		c.since = p.w.woke
 		c.info.waiting.Store(true)
 		p.stalled++
 		p.w.n.SlowPauses++
 		p.watch(c, pauseEvents)
+		p.owe(c, c.out.size())
 	}
-	return true
+	return p.conns[c.fd] == c
 }
 
 // write writes o once and cuts off what the socket took.
@@ -361,7 +370,7 @@ func (p *poller) unpark(c *conn, reply []byte) {
 	switch {
 	case c.owed > 0:
 		c.out.bytes = append(c.out.bytes, reply...)
-		c.owed += len(reply)
+		p.owe(c, len(reply))
 	case len(reply) > 0 && !p.send(c, reply) || c.owed > 0:
 	default:
 		p.answer(c, c.input.held)
@@ -370,6 +379,7 @@ func (p *poller) unpark(c *conn, reply []byte) {
 
 func (p *poller) unstall(c *conn) {
 	c.out.drop()
+	p.w.replies.waiting.Add(-int64(c.owed))
 	c.owed = 0
 	c.info.waiting.Store(false)
 	p.stalled--
@@ -395,12 +405,16 @@ func (p *poller) lookAround() {
 	for _, c := range p.conns {
 		switch {
 		case c == nil:
+		case len(p.paused) > 0 && p.lags(c):
+			p.w.n.InputDrops++
+			c.session.reason = "slow"
+			p.close(c)
 		case c.owed > 0:
 			if p.w.woke.Sub(c.since) >= p.s.o.SlowTimeout {
 				p.w.n.SlowDrops++
 				p.close(c)
 			}
-		case idle > 0 && !c.ready && !c.parked && p.w.now.Second()-c.info.last.Load() > idle:
+		case idle > 0 && !c.ready && !c.parked && !c.paused && p.w.now.Second()-c.info.last.Load() > idle:
 			p.w.n.IdleKicks++
 			c.session.reason = "idle_timeout"
 			p.close(c)
@@ -429,6 +443,10 @@ func (p *poller) close(c *conn) {
 	if c.owed > 0 {
 		p.unstall(c)
 	}
+	if c.paused {
+		p.paused = slices.DeleteFunc(p.paused, func(other *conn) bool { return other == c })
+	}
+	c.input.drop(&p.w.buffers)
 	p.conns[c.fd] = nil
 	p.open--
 	_ = unix.Close(c.fd)

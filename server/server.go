@@ -40,6 +40,7 @@ type Options struct {
 	WaitForRoom  bool // -o no_maxconns_fast: connections over MaxConns wait until others end, instead of being refused
 	ReqsPerEvent int  // -R: commands of a connection before the others have their turn; 0: bytes alone bound a turn
 
+	ConnMemory  int64         // bytes of commands that have not arrived whole and of replies not taken, for all connections; default 64 MiB
 	IdleTimeout time.Duration // connections that send nothing for longer are closed; whole seconds; 0: never
 	SlowTimeout time.Duration // a connection that takes none of its output for longer is closed; default 60 s
 
@@ -78,6 +79,7 @@ const (
 	DefaultMaxConns    = 1024
 	DefaultBacklog     = 1024
 	DefaultAccess      = 0o700
+	DefaultConnMemory  = 64 << 20
 	DefaultSlowTimeout = 60 * time.Second
 	DefaultHandshake   = 10 * time.Second
 	DefaultVersion     = "1.6.45"
@@ -150,6 +152,9 @@ func New(o Options) *Server {
 	if o.MaxConns <= 0 {
 		o.MaxConns = DefaultMaxConns
 	}
+	if o.ConnMemory <= 0 {
+		o.ConnMemory = DefaultConnMemory
+	}
 	if o.SlowTimeout <= 0 {
 		o.SlowTimeout = DefaultSlowTimeout
 	}
@@ -176,8 +181,20 @@ func New(o Options) *Server {
 	for i := range o.Listen {
 		s.group(o.viaNet(&o.Listen[i]))
 	}
+	for _, w := range s.workers {
+		w.buffers.limit = o.share(len(s.workers))
+		w.replies.limit = w.buffers.limit
+	}
 	return s
 }
+
+// share is how many bytes of input, and how many of output, the connections of one of several workers may hold.
+func (o *Options) share(workers int) int {
+	return max(int(o.ConnMemory/2)/workers, leastItems*o.Store.Settings().MaxItem)
+}
+
+// leastItems is how many items of the largest size fit a worker's share at least.
+const leastItems = 4
 
 // group returns the group of a kind, made with its workers where it is the first of its kind.
 func (s *Server) group(viaNet bool) *group {

@@ -206,36 +206,3 @@ func (ss *session) command(w *worker, r *protocol.Request, out []byte) []byte {
 	}
 	return out
 }
-
-// input holds the bytes of a connection that wait for the rest of their command.
-type input struct{ held []byte }
-
-const (
-	keepInput = 4 << 10 // largest buffer that an idle connection may keep
-	leastRead = 2 << 10 // room for fewer bytes is not worth a read while more may come
-)
-
-// room returns where to read to when bytes are held already: behind them. need is how many bytes the command takes in all,
-// 0 if unknown. The buffer grows by doubling, so that it is in proportion to what the client really sent.
-func (in *input) room(need int) []byte {
-	size := max(need, protocol.MaxLine+2)
-	size = max(min(size, 2*len(in.held)), keepInput, len(in.held)+1)
-	if free := cap(in.held) - len(in.held); free < min(size-len(in.held), leastRead) {
-		grown := make([]byte, len(in.held), size)
-		copy(grown, in.held)
-		in.held = grown
-	}
-	return in.held[len(in.held):cap(in.held)]
-}
-
-// hold keeps data, which may be the end of what is held already.
-func (in *input) hold(data []byte) {
-	if len(data) == 0 {
-		if cap(in.held) > keepInput {
-			in.held = nil
-		}
-		in.held = in.held[:0]
-		return
-	}
-	in.held = append(in.held[:0], data...)
-}

@@ -104,8 +104,9 @@ func TestConnectionMemoryIsBounded(t *testing.T) {
 		{"a value too large", "set a 0 0 9000000\r\n" + strings.Repeat("x", 9_000_000) + "\r\nget a\r\n", keepInput, 1, false},
 		{"the largest length", "set a 0 0 2147483645\r\n" + strings.Repeat("x", 9_000_000), keepInput, 0, false},
 		{"announced and not sent", "set a 0 0 1000000\r\nx", keepInput, 0, false},
-		{"half a value", "set a 0 0 1000000\r\n" + strings.Repeat("x", 200_000), 2 * 200_000, 0, false},
-		{"a value in time", "set a 0 0 1000000\r\n" + strings.Repeat("x", 1_000_000) + "\r\nget a\r\n", 1_000_100, 1, false},
+		{"half a value", "set a 0 0 1000000\r\n" + strings.Repeat("x", 200_000), 1_000_100 + 16<<10, 0, false},
+		{"a little of a value", "set a 0 0 1000000\r\n" + strings.Repeat("x", 4_800), 16*5_000 + 16<<10, 0, false},
+		{"a value in time", "set a 0 0 1000000\r\n" + strings.Repeat("x", 1_000_000) + "\r\nget a\r\n", 1_000_100 + 16<<10, 1, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newServer(t, Options{})

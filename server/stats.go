@@ -26,6 +26,9 @@ type Counters struct {
 	IdleKicks                                   uint64
 	SlowPauses                                  uint64 // a connection did not take its output and was not read from until it did
 	SlowDrops                                   uint64 // one did not take it for Options.SlowTimeout and was closed
+	ReplyDrops                                  uint64 // one was closed because too much output waited, and it had taken nothing for longest
+	InputPauses                                 uint64 // a connection was not read from because the memory for input was used up
+	InputDrops                                  uint64 // one that held such memory was closed because its client was slow while others waited
 	AuthCmds, AuthErrors                        uint64
 	AuthDrops                                   uint64 // errors because too many other passwords waited to be checked
 	TLSHandshakeErrors, TLSProtoErrors          uint64 // connections that did not become encrypted, and encrypted ones that broke
@@ -62,6 +65,9 @@ func (c *Counters) pairs(o *Counters, f func(mine *uint64, other uint64)) {
 	f(&c.IdleKicks, o.IdleKicks)
 	f(&c.SlowPauses, o.SlowPauses)
 	f(&c.SlowDrops, o.SlowDrops)
+	f(&c.ReplyDrops, o.ReplyDrops)
+	f(&c.InputPauses, o.InputPauses)
+	f(&c.InputDrops, o.InputDrops)
 	f(&c.AuthCmds, o.AuthCmds)
 	f(&c.AuthErrors, o.AuthErrors)
 	f(&c.AuthDrops, o.AuthDrops)
@@ -93,6 +99,7 @@ type Stats struct {
 	ListenDisabledTime                    time.Duration
 	Counters                              Counters
 	Latency                               Latency
+	InputBytes, InputSpare, ReplyBytes    int64 // held: of commands that have not arrived whole, in buffers that wait for some, of replies not taken
 	Store                                 store.Stats
 }
 
@@ -116,6 +123,10 @@ func (s *Server) Stats() Stats {
 		w.mu.Unlock()
 		st.Counters.add(&n)
 		w.latency.addTo(&st.Latency)
+		used, kept := w.buffers.bytes()
+		st.InputBytes += used
+		st.InputSpare += kept
+		st.ReplyBytes += w.replies.waiting.Load()
 	}
 	return st
 }

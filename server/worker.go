@@ -42,6 +42,9 @@ type worker struct {
 	conn      uint64 // number of the connection whose commands run
 	log       logLines
 
+	buffers buffers // for its connections' input
+	replies replies // what its connections have not taken
+
 	// Large values of the output in hand that are sent from where the store has them. Nil: the loop cannot do that.
 	pins        []pinned
 	pinnedBytes int
@@ -100,6 +103,7 @@ func (w *worker) publish() {
 }
 
 func (w *worker) close() {
+	w.buffers.close()
 	if w.ring != nil {
 		w.ring.Close()
 	}

@@ -282,4 +282,4 @@ type Stats struct {
 type RouteStats struct{ Items, Negative, Client, Bytes int64 }
 
 // Settings are the sizes Open derived, for statistics and tests.
-type Settings struct{ Shards, Segment, LeaseSlots, PassInline, PassBackground int }
+type Settings struct{ MaxItem, Shards, Segment, LeaseSlots, PassInline, PassBackground int }

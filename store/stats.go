@@ -71,7 +71,7 @@ func (s *Store) RouteStats(id RouteID) (rs RouteStats) {
 // Settings returns the derived sizes.
 func (s *Store) Settings() Settings {
 	return Settings{
-		Shards: s.z.shards, Segment: int(s.z.segment), LeaseSlots: s.z.shards * s.z.leaseBuckets * 8,
+		MaxItem: s.opt.MaxItem, Shards: s.z.shards, Segment: int(s.z.segment), LeaseSlots: s.z.shards * s.z.leaseBuckets * 8,
 		PassInline: s.passInline(), PassBackground: s.passBackground(),
 	}
 }

@@ -204,7 +204,7 @@ var optionNames = map[string]string{
 	"Listen": "", "Interfaces": "-l", "Socket": "-s", "Access": "-a", "User": "-u", "Daemon": "-d", "CoreDumps": "-r", "LockMemory": "-k", "Shown": "-o",
 	"Port": "-p", "UDPPort": "-U", "Memory": "-m", "MaxItem": "-I", "NoEvict": "-M", "NoCAS": "-C", "MaxConns": "-c",
 	"MaxConnsFast": "-o maxconns_fast", "Threads": "-t", "Backlog": "-b", "ReqsPerEvent": "-R", "Verbosity": "-v",
-	"IdleTimeout": "-o idle_timeout", "Protocol": "-B", "AuthFile": "-Y", "SASL": "-S", "SASLFile": "--sasl-pwdb", "Delimiter": "-D", "Detail": "-D", "AllowStop": "-A", "NoFlush": "-F",
+	"IdleTimeout": "-o idle_timeout", "ConnMemory": "-o read_buf_mem_limit", "Protocol": "-B", "AuthFile": "-Y", "SASL": "-S", "SASLFile": "--sasl-pwdb", "Delimiter": "-D", "Detail": "-D", "AllowStop": "-A", "NoFlush": "-F",
 	"NoDump": "-X", "NoWatch": "-W", "PIDFile": "-P", "MemoryFile": "-e", "PassInline": "-o pass_inline", "PassBack": "-o pass_background",
 	"GrowthFactor": "-f", "ChunkSize": "-n", "TLS": "-Z and -o ssl_...", "UDP": "", "Admin": "admin",
 }
