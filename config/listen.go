@@ -48,6 +48,9 @@ func (l *loader) finishListen() {
 		if l.listen != nil {
 			l.note("-l has no effect: -s turns the network off")
 		}
+		if l.c.UDPPort != 0 {
+			l.note("-U has no effect: -s turns the network off")
+		}
 		return
 	}
 	if l.listen == nil && !l.listenSeen {

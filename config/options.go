@@ -16,7 +16,6 @@ type option struct {
 	mayHaveValue bool   // --verbose=anything
 	help         string
 	note         string // why it has no effect
-	refuse       string // why it is refused: to ignore it would serve less safely or elsewhere than was asked for
 	ask          Ask
 	set          func(l *loader, g given)
 }
@@ -50,7 +49,7 @@ var optionTable = []*option{
 	{short: 'D', arg: "CHAR", help: "delimiter of prefixes in stats detail, and stats detail on", set: setDelimiter},
 	{short: 'o', long: "extended", arg: "NAME,NAME=VALUE,...", help: "further options, see below", set: setExtended},
 	{short: 'B', long: "protocol", arg: "NAME", help: "what connections speak: ascii, binary or auto, as the first byte says (default auto)", set: setProtocol},
-	{short: 'U', long: "udp-port", arg: "NUM", help: "UDP port (default 0: off; -1: any free one)", note: "UDP is " + notYet, set: setUDP},
+	{short: 'U', long: "udp-port", arg: "NUM", help: "UDP port (default 0: off; -1: any free one)", set: setUDP},
 	{short: 'e', long: "memory-file", arg: "FILE", help: "keep memory over a restart", set: stringOption(func(o *Options) *string { return &o.MemoryFile })},
 	{short: 's', long: "unix-socket", arg: "FILE", help: "listen on a UNIX socket, and not on the network", set: setSocket},
 	{short: 'a', long: "unix-mask", arg: "MASK", help: "permissions of the UNIX socket, in octal (default 700)", set: setAccess},
@@ -96,10 +95,6 @@ func ownFlag(name string) *option {
 
 func (l *loader) applyAll(all []given) {
 	for _, g := range all {
-		if g.opt.refuse != "" {
-			l.fail(g.at, "%s: %s", g.opt, g.opt.refuse)
-			continue
-		}
 		if g.opt.set != nil {
 			g.opt.set(l, g)
 		}
@@ -321,15 +316,12 @@ func Help() string {
 	return b.String()
 }
 
-// aside tells in help that an option does nothing or is refused.
+// aside tells in help that an option does nothing.
 func (o *option) aside() string {
-	switch {
-	case o.refuse != "":
-		return " (refused: not there yet)"
-	case o.note != "":
-		return " (no effect: " + o.note + ")"
+	if o.note == "" {
+		return ""
 	}
-	return ""
+	return " (no effect: " + o.note + ")"
 }
 
 // seconds is a whole number of seconds as a duration.

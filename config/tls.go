@@ -63,6 +63,12 @@ func (l *loader) finishTLS() {
 		}
 		return
 	}
+	if l.c.Socket != "" {
+		l.note("-Z has no effect on a UNIX socket: what goes through it is not encrypted")
+	}
+	if len(l.c.UDP) > 0 {
+		l.note("-Z has no effect on UDP: datagrams are not encrypted")
+	}
 	if l.c.Port == 0 {
 		l.fail(place{}, "-Z: ERROR: You cannot enable SSL without a TCP port. Write one with -p")
 	}

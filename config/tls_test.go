@@ -36,6 +36,8 @@ func TestTLSOptions(t *testing.T) {
 			"-o ssl_wbuf_size has no effect: the records of a reply are as large as TLS admits -o ssl_kernel_tls has no effect: the server encrypts by itself"},
 		{"nobody who signs", files + "-o ssl_verify_mode=2", with(func(o *TLSOptions) { o.Verify = 2 }), noCA},
 		{"nobody who signs for one address", files + "-l 127.0.0.1,mtls:127.0.0.1:1", base, noCA},
+		{"UNIX socket", files + "-s /run/x", base, "-Z has no effect on a UNIX socket: what goes through it is not encrypted"},
+		{"UDP", files + "-U 5", base, "-Z has no effect on UDP: datagrams are not encrypted"},
 		{"off", "-o ssl_session_cache", TLSOptions{KeyFormat: KeyPEM, MinVersion: tls.VersionTLS12, WriteBuffer: 16 << 10, SessionCache: true},
 			"the names under -o that begin with ssl_ have no effect without -Z"},
 	} {

@@ -59,6 +59,7 @@ const (
 	WatcherTooMany
 	DetailUsage
 	NoTLS
+	NotOverUDP
 	DetailNotAllowed
 	DumpNotAllowed
 	SlabID
@@ -124,6 +125,7 @@ var replies = [...]string{
 	WatcherTooMany:     "WATCHER_TOO_MANY log watcher limit reached\r\n",
 	DetailUsage:        "CLIENT_ERROR usage: stats detail on|off|dump\r\n",
 	NoTLS:              "Error TLS not enabled\r\n",
+	NotOverUDP:         "CLIENT_ERROR not over UDP, use TCP\r\n",
 	DetailNotAllowed:   "CLIENT_ERROR stats detail not allowed\r\n",
 	DumpNotAllowed:     "CLIENT_ERROR stats cachedump not allowed\r\n",
 	SlabID:             "CLIENT_ERROR Illegal slab id\r\n",

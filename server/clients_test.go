@@ -129,7 +129,7 @@ var clients = []struct {
 // TestClients runs every library on memcached and on ours. It has to say the same of both and to leave the same behind.
 func TestClients(t *testing.T) {
 	_, ours := startServer(t, Options{})
-	addrs := [2]string{ours, oracle(t, quietOracle)} // a script begins with a flush
+	addrs := [2]string{ours, oracle(t, "-o", quietOracle)} // a script begins with a flush
 	for _, c := range clients {
 		t.Run(c.name, func(t *testing.T) {
 			run := c.run(t)
@@ -249,7 +249,7 @@ func TestClientsSpread(t *testing.T) {
 	var kinds [2][2]string // ours and memcached, two of each
 	for i := range fronts {
 		_, kinds[0][i] = startServer(t, Options{})
-		kinds[1][i] = oracle(t, quietOracle)
+		kinds[1][i] = oracle(t, "-o", quietOracle)
 	}
 	for _, c := range clients {
 		t.Run(c.name, func(t *testing.T) {

@@ -16,10 +16,10 @@ import (
 
 var commands = flag.Int("commands", 2000, "how many random commands each seed gives to memcached and to us")
 
-// oracle starts the real server with words for -o, and wants the version that ours speaks as.
-func oracle(t testing.TB, extended string) (addr string) {
+// oracle starts the real server with more arguments, and wants the version that ours speaks as.
+func oracle(t testing.TB, args ...string) (addr string) {
 	t.Helper()
-	addr = testenv.Memcached(t, "-o", extended)
+	addr = testenv.Memcached(t, args...)
 	if got := talk(t, addr).ask("version\r\n", "VERSION"); got != "VERSION "+DefaultVersion+"\r\n" {
 		testenv.Missing(t, "memcached "+DefaultVersion, fmt.Sprintf("this one answers %q; make oracle builds a newer one", got))
 	}
@@ -141,7 +141,7 @@ var gets = regexp.MustCompile(`(?m)^VALUE ([^ ]+) \d+ \d+ (\d+)\r$`)
 // TestRandomCommandsLikeMemcached gives seeded random commands to us and to the real server. Each is answered before the next
 // is sent, so that memcached's replies do not hold items.
 func TestRandomCommandsLikeMemcached(t *testing.T) {
-	memcached := oracle(t, quietOracle)
+	memcached := oracle(t, "-o", quietOracle)
 	for _, seed := range []uint64{1, 2, 3, 4, 5, 6} {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			_, addr := startServer(t, Options{Net: seed%2 == 0})

@@ -32,7 +32,8 @@ type Options struct {
 	Routes *normalizer.Table // nil: every key is plain
 	Filler *filler.Filler    // nil: leases end at once, nothing is ever loaded
 
-	Listen   []Listener // default 127.0.0.1:11211
+	Listen   []Listener // default 127.0.0.1:11211, unless there is UDP
+	UDP      []string   // host:port where datagrams are answered; nobody can log in there
 	Workers  int        // -t; of each kind of loop that Listen calls for; default 4
 	MaxConns int        // -c; default 1024
 	Net      bool       // use package net also where epoll is there
@@ -103,6 +104,7 @@ type Server struct {
 
 	workers []*worker // of all groups
 	groups  []*group
+	udp     *udpLoop // nil: none
 	conns   registry
 	doors   closedDoors
 	base    baseline
@@ -143,7 +145,7 @@ func New(o Options) *Server {
 	if o.Store == nil || o.Seed == nil {
 		panic("server: Options lack Store or Seed")
 	}
-	if len(o.Listen) == 0 {
+	if len(o.Listen) == 0 && len(o.UDP) == 0 {
 		o.Listen = []Listener{{Address: DefaultListen}}
 	}
 	if o.Workers <= 0 {
@@ -185,6 +187,10 @@ func New(o Options) *Server {
 		w.buffers.limit = o.share(len(s.workers))
 		w.replies.limit = w.buffers.limit
 	}
+	if len(o.UDP) > 0 { // datagrams leave nothing behind, so their workers have no share
+		s.udp = newUDP(s)
+		s.workers = append(s.workers, s.udp.workers...)
+	}
 	return s
 }
 
@@ -223,6 +229,10 @@ func (s *Server) Start() error {
 	if err := s.start(); err != nil {
 		closeAll(s.sockets)
 		s.sockets = nil
+		if s.udp != nil {
+			s.udp.close()
+			s.udp.sockets, s.udp.readers = nil, nil
+		}
 		return err
 	}
 	s.state = running
@@ -248,6 +258,11 @@ func (s *Server) start() error {
 		g.sockets = append(g.sockets, bound...)
 	}
 	s.conns.next = uint64(len(s.sockets)) // theirs are the first numbers of stats conns
+	if s.udp != nil {
+		if err := s.udp.bind(); err != nil {
+			return err
+		}
+	}
 	for i, g := range s.groups {
 		if err := g.start(s); err != nil {
 			over, cancel := context.WithCancel(context.Background())
@@ -257,6 +272,9 @@ func (s *Server) start() error {
 			}
 			return fmt.Errorf("server: start workers: %w", err)
 		}
+	}
+	if s.udp != nil {
+		s.udp.start()
 	}
 	return nil
 }
@@ -285,6 +303,20 @@ func (s *Server) Addrs() []net.Addr {
 	return addrs
 }
 
+// UDPAddrs returns the addresses where datagrams are answered, in the order of Options.UDP.
+func (s *Server) UDPAddrs() []net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.udp == nil {
+		return nil
+	}
+	addrs := make([]net.Addr, len(s.udp.sockets))
+	for i, socket := range s.udp.sockets {
+		addrs[i] = socket.LocalAddr()
+	}
+	return addrs
+}
+
 // Shutdown stops accepting, runs the complete commands that have arrived, writes all replies and closes. When ctx ends it
 // closes what is left and returns the error of ctx. After it no goroutine of the server runs and no ring is used.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -302,13 +334,17 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for i, g := range s.groups {
 		stopping.Go(func() { errs[i] = g.loop.shutdown(ctx) })
 	}
+	var errUDP error
+	if s.udp != nil {
+		errUDP = s.udp.shutdown(ctx)
+	}
 	stopping.Wait()
 	s.gate.work.Wait()
 	for _, w := range s.workers {
 		w.close()
 	}
 	s.hand.close()
-	return errors.Join(errs...)
+	return errors.Join(append(errs, errUDP)...)
 }
 
 // SetRoutes makes t the table for all commands from now on: each worker takes it at its next wake-up.

@@ -16,6 +16,7 @@ const (
 // session is the protocol state of one connection, without its socket and without buffers of its own.
 type session struct {
 	parser   protocol.Parser
+	datagram bool          // the input is one: run returns full after each command that answered
 	counted  bool          // a get was answered since the driver last looked
 	answered store.RouteID // the route of the last key of that get
 	dump     *dump         // under way; nil: none
@@ -77,7 +78,7 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 		out = ss.endAttempt(w, out)
 	}
 	for {
-		if w.enough(out) {
+		if w.enough(out) || ss.datagram && len(out) > 0 {
 			return n, out, full
 		}
 		if ss.left == 0 {
@@ -187,6 +188,8 @@ func (ss *session) command(w *worker, r *protocol.Request, out []byte) []byte {
 	before := len(out)
 	ss.errand = nil
 	switch {
+	case ss.datagram && notOverUDP(r):
+		out = protocol.AppendReply(out, protocol.NotOverUDP)
 	case !w.srv.mayAdmin(r, ss.local):
 		out = protocol.AppendClientError(out, wordsRefused[w.srv.o.AdminWords])
 	case r.Verb == protocol.Watch:

@@ -109,8 +109,8 @@ func (s *Server) Stats() Stats {
 		Uptime:              time.Since(s.birth),
 		Workers:             int64(s.o.Workers),
 		MaxConnections:      int64(s.o.MaxConns),
-		Connections:         s.conns.open.Load(),
-		TotalConnections:    uint64(s.conns.total.Load()),
+		Connections:         s.conns.open.Load() + s.conns.udp.Load(),
+		TotalConnections:    uint64(s.conns.total.Load() + s.conns.udp.Load()),
 		RejectedConnections: uint64(s.conns.rejected.Load()),
 		Store:               s.o.Store.Stats(),
 	}
@@ -216,6 +216,7 @@ func (l *Latency) Quantile(q float64) time.Duration {
 // registry knows the open connections, for `stats conns` and the limit on them.
 type registry struct {
 	open, total, rejected atomic.Int64
+	udp                   atomic.Int64 // readers of datagrams, which memcached counts as connections, too
 
 	mu   sync.Mutex // guards the next two
 	next uint64

@@ -269,6 +269,7 @@ func (s *Server) settingsStats(l *lines) {
 		"lru_crawler":      yes[!s.crawlerOff.Load()],
 		"idle_timeout":     strconv.Itoa(int(s.o.IdleTimeout.Seconds())),
 	}
+	own["num_threads_per_udp"] = strconv.Itoa(s.o.udpThreads())
 	for _, set := range memcachedSettings {
 		value := set.Value
 		if v, ok := own[set.Name]; ok {
@@ -290,13 +291,16 @@ func (s *Server) settingsStats(l *lines) {
 func (s *Server) connStats(l *lines, asker uint64) {
 	now := s.o.Store.Now().Second()
 	s.mu.Lock()
-	sockets := slices.Clone(s.sockets)
+	sockets, udp := slices.Clone(s.sockets), s.udp
 	s.mu.Unlock()
 	for i, at := range sockets {
 		id := strconv.Itoa(i + 1)
 		l.text(id+":addr", at.name)
 		l.text(id+":state", "conn_listening")
 		l.int(id+":secs_since_last_cmd", int64(time.Since(s.birth).Seconds()))
+	}
+	if udp != nil {
+		udp.stats(l, now)
 	}
 	all := s.conns.all()
 	slices.SortFunc(all, func(a, b *connInfo) int { return cmp.Compare(a.id, b.id) })

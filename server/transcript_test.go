@@ -150,7 +150,7 @@ func TestTranscriptsCutAnywhere(t *testing.T) {
 // TestTranscriptsOnMemcached asks the real server the same questions, and writes down its answers with -update.
 func TestTranscriptsOnMemcached(t *testing.T) {
 	// The maintainer would hold items for a moment, which flush_all then leaves where they are; but lru speaks to it.
-	p, tuned := newPlayer(t, oracle(t, "no_lru_crawler,no_lru_maintainer")), newPlayer(t, oracle(t, "no_lru_crawler"))
+	p, tuned := newPlayer(t, oracle(t, "-o", "no_lru_crawler,no_lru_maintainer")), newPlayer(t, oracle(t, "-o", "no_lru_crawler"))
 	eachTranscript(t, func(t *testing.T, path string) {
 		all, real := transcript.Read(t, path)
 		if !real {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"strconv"
 	"sync"
@@ -91,7 +90,7 @@ func newApp(in config.Input, c *config.Config, opened sources, certificates *ser
 		Version: protocolVersion, Logger: log, Settings: settings(c), SetLogLevel: setLogLevel,
 		SetVerbose: func(level int) { zerolog.SetGlobalLevel(levelOf(level)) },
 		Operator:   server.Operator{Reload: a.reload, Pattern: a.pattern},
-		Listen:     listeners(c), TLS: certificates, WaitForRoom: !c.MaxConnsFast, ReqsPerEvent: c.ReqsPerEvent,
+		Listen:     listeners(c), UDP: udpAddresses(c), TLS: certificates, WaitForRoom: !c.MaxConnsFast, ReqsPerEvent: c.ReqsPerEvent,
 		AdminWords: map[string]server.AdminWords{"any": server.WordsAny, "off": server.WordsNone}[c.Admin.Words],
 	}
 	if c.AllowStop {
@@ -119,6 +118,15 @@ func listeners(c *config.Config) []server.Listener {
 			one.Network, one.Address, one.Access, one.TLS = "unix", l.Path, c.Access, server.NoTLS // memcached, too, encrypts no UNIX socket
 		}
 		all = append(all, one)
+	}
+	return all
+}
+
+// udpAddresses are where c says to answer datagrams.
+func udpAddresses(c *config.Config) []string {
+	var all []string
+	for _, l := range c.UDP {
+		all = append(all, l.Address())
 	}
 	return all
 }
@@ -377,11 +385,6 @@ func (a *app) close(ctx context.Context, keep bool) error {
 	return errors.Join(append(errs, a.store.Close())...)
 }
 
-func netAddr(addr net.Addr) (*net.TCPAddr, bool) {
-	tcp, ok := addr.(*net.TCPAddr)
-	return tcp, ok
-}
-
 // settings are the lines of `stats settings` that the server does not know itself.
 func settings(c *config.Config) []server.Setting {
 	word := map[bool]string{true: "yes", false: "no"}
@@ -422,7 +425,7 @@ func settings(c *config.Config) []server.Setting {
 
 // defaultInterfaces is what stats settings shows where -l was not given.
 func defaultInterfaces(c *config.Config) string {
-	if c.Socket != "" {
+	if c.Socket != "" || len(c.Listen) == 0 {
 		return "NULL"
 	}
 	return c.Listen[0].Host

@@ -35,7 +35,18 @@ func check(args []string, out, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
+	certificates, err := readCertificates(&c.TLS)
+	if err != nil {
+		return err
+	}
 	var b strings.Builder
+	if certificates != nil {
+		leaf := certificates.Leaf()
+		fmt.Fprintf(&b, "certificate: %s, good from %s to %s\n", leaf.Subject, leaf.NotBefore.Format(time.RFC3339), leaf.NotAfter.Format(time.RFC3339))
+		if now := time.Now(); now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
+			b.WriteString("warning: today is not among the certificate's days, so clients that look will refuse\n")
+		}
+	}
 	if users != nil && users.Note() != "" {
 		fmt.Fprintf(&b, "note: %s\n", users.Note())
 	}

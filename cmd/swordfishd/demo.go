@@ -39,6 +39,9 @@ func demo(args []string, out, errOut io.Writer) error {
 	if c.Daemon {
 		return usageError{errors.New("-d: the demo stays in the foreground; leave it out")}
 	}
+	if len(c.Listen) == 0 {
+		return usageError{errors.New("-p 0: the demo is tried by telnet; leave it out")}
+	}
 	began := time.Now()
 	db, err := sql.Open("sqlite", ":memory:")
 	if err != nil {

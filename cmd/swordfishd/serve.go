@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -76,6 +79,9 @@ func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Wr
 		log.Info().Stringer("address", addr).Str("version", release).Int("memory_mib", int(c.Memory>>20)).
 			Int("workers", c.Threads).Int("routes", len(c.Routes)).Msg("listening")
 	}
+	for _, addr := range a.server.UDPAddrs() {
+		log.Info().Stringer("address", addr).Msg("answering UDP")
+	}
 	if err := ready(a); err != nil {
 		a.close(context.Background(), false)
 		return systemError{err}
@@ -124,16 +130,16 @@ func (a *app) announce(c *config.Config) error {
 		return nil
 	}
 	text := ""
-	for _, addr := range a.server.Addrs() {
-		family := "INET"
-		tcp, ok := netAddr(addr)
-		if !ok {
+	for _, addr := range slices.Concat(a.server.Addrs(), a.server.UDPAddrs()) {
+		at, err := netip.ParseAddrPort(addr.String())
+		if err != nil {
 			continue
 		}
-		if tcp.IP.To4() == nil {
+		family := "INET"
+		if at.Addr().Is6() {
 			family = "INET6"
 		}
-		text += fmt.Sprintf("TCP %s: %d\n", family, tcp.Port)
+		text += fmt.Sprintf("%s %s: %d\n", strings.ToUpper(addr.Network()), family, at.Port())
 	}
 	// Renamed into place, so that nobody reads half of it.
 	if err := os.WriteFile(name+".lck", []byte(text), 0o644); err != nil {

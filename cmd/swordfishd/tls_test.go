@@ -1,13 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"swordfish/config"
 	"swordfish/internal/testenv"
@@ -110,6 +113,26 @@ func TestTLSSettingsOff(t *testing.T) {
 	}
 	if strings.Join(got, " ") != want {
 		t.Errorf("got %s", got)
+	}
+}
+
+func TestCheckLooksAtCertificates(t *testing.T) {
+	authority := testenv.NewAuthority(t, "authority")
+	over := authority.Issue(t, "over", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
+	good := authority.Issue(t, "good", nil)
+	for _, tt := range []struct{ chain, key, want string }{
+		{good.File, good.KeyFile, "certificate: CN=good, good from "},
+		{over.File, over.KeyFile, "warning: today is not among the certificate's days, so clients that look will refuse\n"},
+		{good.File, over.KeyFile, "Error loading the key: " + over.KeyFile + " : it is not the key of the first certificate in " + good.File},
+	} {
+		var out bytes.Buffer
+		err := check([]string{"-Z", "-o", "ssl_chain_cert=" + tt.chain + ",ssl_key=" + tt.key}, &out, io.Discard)
+		if err != nil {
+			out.WriteString(err.Error())
+		}
+		if got := out.String(); !strings.Contains(got, tt.want) || strings.Contains(got, "warning") != strings.HasPrefix(tt.want, "warning") {
+			t.Errorf("got %s, want %q", got, tt.want)
+		}
 	}
 }
 
