@@ -70,6 +70,8 @@ type Options struct {
 	NoFlush      bool          // -F
 	NoDump       bool          // -X
 	NoWatch      bool          // -W
+	WatchBuffer  int           // -o watcher_logbuf_size, bytes
+	LogBuffer    int           // -o worker_logbuf_size, bytes
 	PIDFile      string        // -P; empty is none
 	MemoryFile   string        // -e; empty is none
 	PassInline   int           // -o pass_inline: records per lock hold before an insert
@@ -94,6 +96,8 @@ func defaults() Options {
 		Access:       0o700,
 		Protocol:     "auto",
 		Delimiter:    ':',
+		WatchBuffer:  256 << 10,
+		LogBuffer:    64 << 10,
 		PassInline:   16,
 		PassBack:     64,
 		GrowthFactor: 1.25,

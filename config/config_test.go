@@ -55,7 +55,7 @@ func TestDefaults(t *testing.T) {
 	c := mustLoad(t, input(nil, nil))
 	want := &Config{Options: Options{
 		Listen: []Listen{{Host: "127.0.0.1", Port: 11211}}, Port: 11211, Memory: 64 << 20, MaxItem: 1 << 20, MaxConns: 1024, MaxConnsFast: true,
-		Threads: 4, Backlog: 1024, Access: 0o700, Protocol: "auto", Delimiter: ':', PassInline: 16, PassBack: 64, GrowthFactor: 1.25, ChunkSize: 48, TLS: defaultTLS(),
+		Threads: 4, Backlog: 1024, Access: 0o700, Protocol: "auto", Delimiter: ':', WatchBuffer: 256 << 10, LogBuffer: 64 << 10, PassInline: 16, PassBack: 64, GrowthFactor: 1.25, ChunkSize: 48, TLS: defaultTLS(),
 		Admin: Admin{Listen: "127.0.0.1:9696", Words: "local"},
 	}}
 	if !reflect.DeepEqual(c, want) {
@@ -101,6 +101,7 @@ func TestOptions(t *testing.T) {
 		{"switches", "-AFXW -D_", "AllowStop=true NoFlush=true NoDump=true NoWatch=true Delimiter=95 Detail=true"},
 		{"files", "-P /run/x.pid", "PIDFile=/run/x.pid"},
 		{"extended", "-o idle_timeout=60,no_maxconns_fast,pass_inline=8,,pass_background=32", "IdleTimeout=1m0s MaxConnsFast=false PassInline=8 PassBack=32"},
+		{"buffers of watch", "-o watcher_logbuf_size=8,worker_logbuf_size=4", "WatchBuffer=8192 LogBuffer=4096"},
 		{"extended without effect", "-o modern,slab_automove,slab_automove=2 -o hash_algorithm=xxh3", "Shown=map[slab_automove:2] Notes=[-o modern has no effect here -o slab_automove has no effect here -o hash_algorithm has no effect here]"},
 		{"extended, shown", "-o slab_automove,hot_max_factor=.5,slab_chunk_max=16,hashpower=20", "Shown=map[hashpower_init:20 hot_max_factor:0.50 slab_automove:1 slab_chunk_max:16384] " +
 			"Notes=[-o slab_automove has no effect here -o hot_max_factor has no effect here -o slab_chunk_max has no effect here -o hashpower has no effect here]"},

@@ -35,6 +35,8 @@ var extendedTable = slices.Concat(tlsTable, []*extended{
 	{name: "maxconns_fast", help: "refuse connections over -c at once (default)", set: func(o *Options, _ string) { o.MaxConnsFast = true }},
 	{name: "no_maxconns_fast", help: "let connections over -c wait until others end", set: func(o *Options, _ string) { o.MaxConnsFast = false }},
 	{name: "no_modern", help: "no_maxconns_fast", set: func(o *Options, _ string) { o.MaxConnsFast = false }},
+	{name: "watcher_logbuf_size", arg: "KIB", help: "lines of watch that wait for a slow client (default 256)", check: between(0, 1<<32-1, "could not parse argument to watcher_logbuf_size"), set: func(o *Options, v string) { o.WatchBuffer = atoi(v) << 10 }},
+	{name: "worker_logbuf_size", arg: "KIB", help: "lines of watch that a worker gathers (default 64)", check: between(0, 1<<32-1, "could not parse argument to worker_logbuf_size"), set: func(o *Options, v string) { o.LogBuffer = atoi(v) << 10 }},
 	{name: "pass_inline", arg: "NUM", help: "records looked at per lock hold before an insert (default 16)", check: between(1, 64, ""), set: func(o *Options, v string) { o.PassInline = atoi(v) }},
 	{name: "pass_background", arg: "NUM", help: "records looked at per lock hold in the background (default 64)", check: between(1, 64, ""), set: func(o *Options, v string) { o.PassBack = atoi(v) }},
 
@@ -68,8 +70,6 @@ var extendedTable = slices.Concat(tlsTable, []*extended{
 	{name: "warm_max_factor", arg: "NUM", check: above(0, 1e9, "warm_max_factor must be > 0"), stat: "warm_max_factor", as: hundredths},
 	{name: "temporary_ttl", arg: "SECONDS", check: between(0, 1<<31-1, ""), stat: "temporary_ttl"},
 	{name: "track_sizes"},
-	{name: "watcher_logbuf_size", arg: "KIB", check: between(0, 1<<32-1, "could not parse argument to watcher_logbuf_size"), stat: "watcher_logbuf_size", as: times(1 << 10)},
-	{name: "worker_logbuf_size", arg: "KIB", check: between(0, 1<<32-1, "could not parse argument to worker_logbuf_size"), stat: "worker_logbuf_size", as: times(1 << 10)},
 	{name: "resp_obj_mem_limit", arg: "MIB", maybe: true},
 	{name: "inline_ascii_resp"},
 	{name: "no_inline_ascii_resp"},

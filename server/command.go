@@ -207,7 +207,9 @@ func (w *worker) command(r *protocol.Request, out []byte) []byte {
 		return protocol.AppendReply(out, reply(st))
 	case protocol.Touch:
 		key, route := w.canonical(r.Key)
-		st := w.store.Touch(key, w.seed.Key(key), route, w.now, deadline(r.Exptime, w.now, w.wall))
+		hash := w.seed.Key(key)
+		w.logLookup(r.Key, key, hash, route)
+		st := w.store.Touch(key, hash, route, w.now, deadline(r.Exptime, w.now, w.wall))
 		w.n.CmdTouch++
 		if st == store.Touched {
 			w.n.TouchHits++
@@ -252,8 +254,11 @@ func (w *worker) write(r *protocol.Request, op store.WriteOp) (store.Status, uin
 		if r.Form == protocol.Meta {
 			op = store.Set // whatever its mode, ms removes what was there
 		}
-		w.store.Oversized(op, key, hash, route, w.now)
 		w.logWrite(r, op, store.TooLarge)
+		if op == store.Set {
+			w.logLookup(r.Key, key, hash, route)
+		}
+		w.store.Oversized(op, key, hash, route, w.now)
 		return store.TooLarge, 0
 	}
 	w.n.CmdSet++
@@ -264,6 +269,7 @@ func (w *worker) write(r *protocol.Request, op store.WriteOp) (store.Status, uin
 		m := &r.Meta
 		q.WantCAS, q.NewCAS, q.Stale, q.Vivify, q.BinaryKey = m.WantCAS, m.NewUnique, m.Invalidate && r.Unique != 0, r.Vivify, m.BinaryKey
 	}
+	w.logLookup(r.Key, key, hash, route)
 	st, unique := w.store.Write(q)
 	w.logWrite(r, op, st)
 	switch {
@@ -287,11 +293,15 @@ func (w *worker) write(r *protocol.Request, op store.WriteOp) (store.Status, uin
 func (w *worker) delete(r *protocol.Request) store.Status {
 	w.countDelete(r.Key)
 	key, route := w.canonical(r.Key)
-	st := w.store.Delete(key, w.seed.Key(key), route, w.now, r.Unique)
+	hash := w.seed.Key(key)
+	size := w.logLookup(r.Key, key, hash, route)
+	st := w.store.Delete(key, hash, route, w.now, r.Unique)
 	switch st {
 	case store.Deleted:
 		w.n.DeleteHits++
-		w.logDelete(r.Key, "delete")
+		if r.Form != protocol.Binary { // of those memcached says nothing
+			w.logDelete(r.Key, "delete", size)
+		}
 	case store.NotFound:
 		w.n.DeleteMisses++
 	}
@@ -313,7 +323,11 @@ func (w *worker) incr(r *protocol.Request) (store.Number, store.Status) {
 	}
 	d.Key, d.Route = w.canonical(r.Key)
 	d.Hash = w.seed.Key(d.Key)
+	w.logLookup(r.Key, d.Key, d.Hash, d.Route)
 	n, st := w.store.Delta(d)
+	if n.Created {
+		w.logMade(r.Key, n.Value)
+	}
 	hits, misses := &w.n.IncrHits, &w.n.IncrMisses
 	if d.Decr {
 		hits, misses = &w.n.DecrHits, &w.n.DecrMisses

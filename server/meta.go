@@ -127,6 +127,7 @@ func (w *worker) metaDebug(r *protocol.Request, out []byte) []byte {
 	q.Key, q.Route = w.canonical(r.Key)
 	q.Hash = w.seed.Key(q.Key)
 	hit := w.store.Get(q, it)
+	w.logGet(r.Key, hit)
 	if hit {
 		var found protocol.MetaItem
 		w.describe(&found, r)
@@ -180,7 +181,13 @@ func (w *worker) metaDelete(r *protocol.Request, out []byte) []byte {
 	}
 	d.Key, d.Route = w.canonical(r.Key)
 	d.Hash = w.seed.Key(d.Key)
-	switch w.store.Remove(d) {
+	size := w.logLookup(r.Key, d.Key, d.Hash, d.Route)
+	st := w.store.Remove(d)
+	if m.Drop && st == store.Deleted {
+		w.logEmptied(r.Key, size)
+		size = 0
+	}
+	switch st {
 	case store.Exists:
 		w.n.DeleteMisses++
 		return protocol.AppendMetaDone(out, r, protocol.MetaExists)
@@ -192,7 +199,7 @@ func (w *worker) metaDelete(r *protocol.Request, out []byte) []byte {
 	}
 	if !m.Invalidate {
 		w.n.DeleteHits++
-		w.logDelete(r.Key, "md")
+		w.logDelete(r.Key, "md", size)
 	}
 	return protocol.AppendMetaDone(out, r, protocol.MetaOK)
 }

@@ -8,6 +8,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,9 +52,12 @@ type Options struct {
 	TLS              *Certificates // for listeners with TLS
 	HandshakeTimeout time.Duration // a connection that is not encrypted after this long is closed; default 10 s
 
-	NoFlush   bool   // -F: flush_all is refused
-	NoWatch   bool   // -W: watch is refused
-	NoDump    bool   // -X: stats cachedump, stats detail and the dumps of lru_crawler are refused
+	NoFlush     bool // -F: flush_all is refused
+	NoWatch     bool // -W: watch is refused
+	NoDump      bool // -X: stats cachedump, stats detail and the dumps of lru_crawler are refused
+	WatchBuffer int  // -o watcher_logbuf_size: bytes of lines that wait for a slow watcher, the rest is skipped; default 256 KiB, at least twice LogBuffer
+	LogBuffer   int  // -o worker_logbuf_size: bytes of lines of a worker's wake-up, the rest is dropped; default 64 KiB
+
 	Detail    bool   // -D: stats detail is on from the start
 	Delimiter byte   // -D: ends the prefixes that stats detail tells apart; default ':'
 	Verbosity int    // -v, -vv; 2 logs connections
@@ -82,6 +86,8 @@ const (
 	DefaultAccess      = 0o700
 	DefaultConnMemory  = 64 << 20
 	DefaultSlowTimeout = 60 * time.Second
+	DefaultWatchBuffer = 256 << 10
+	DefaultLogBuffer   = 64 << 10
 	DefaultHandshake   = 10 * time.Second
 	DefaultVersion     = "1.6.45"
 )
@@ -176,7 +182,7 @@ func New(o Options) *Server {
 		s.detail.delimiter = ':'
 	}
 	s.detail.on.Store(o.Detail)
-	s.watch.stop = make(chan struct{})
+	s.watch.open(o.Store, cmp.Or(o.WatchBuffer, DefaultWatchBuffer), cmp.Or(o.LogBuffer, DefaultLogBuffer))
 	s.gate.open(o.Users, o.FailDelay)
 	s.verbosity.Store(int32(o.Verbosity))
 	s.routes.Store(o.Routes)

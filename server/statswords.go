@@ -255,19 +255,21 @@ func (s *Server) settingsStats(l *lines) {
 	yes := map[bool]string{true: "yes", false: "no"}
 	passes := s.o.Store.Settings()
 	own := map[string]string{
-		"pass_inline":      strconv.Itoa(passes.PassInline),
-		"pass_background":  strconv.Itoa(passes.PassBackground),
-		"maxbytes":         strconv.FormatInt(s.o.Store.Stats().LimitBytes, 10),
-		"maxconns":         strconv.Itoa(s.o.MaxConns),
-		"verbosity":        strconv.Itoa(int(s.verbosity.Load())),
-		"num_threads":      strconv.Itoa(s.o.Workers),
-		"shutdown_command": yes[s.o.OnShutdown != nil],
-		"flush_enabled":    yes[!s.o.NoFlush],
-		"dump_enabled":     yes[!s.o.NoDump],
-		"detail_enabled":   yes[s.detail.on.Load()],
-		"stat_key_prefix":  string(s.detail.delimiter),
-		"lru_crawler":      yes[!s.crawlerOff.Load()],
-		"idle_timeout":     strconv.Itoa(int(s.o.IdleTimeout.Seconds())),
+		"pass_inline":         strconv.Itoa(passes.PassInline),
+		"pass_background":     strconv.Itoa(passes.PassBackground),
+		"maxbytes":            strconv.FormatInt(s.o.Store.Stats().LimitBytes, 10),
+		"maxconns":            strconv.Itoa(s.o.MaxConns),
+		"verbosity":           strconv.Itoa(int(s.verbosity.Load())),
+		"num_threads":         strconv.Itoa(s.o.Workers),
+		"shutdown_command":    yes[s.o.OnShutdown != nil],
+		"flush_enabled":       yes[!s.o.NoFlush],
+		"dump_enabled":        yes[!s.o.NoDump],
+		"detail_enabled":      yes[s.detail.on.Load()],
+		"stat_key_prefix":     string(s.detail.delimiter),
+		"lru_crawler":         yes[!s.crawlerOff.Load()],
+		"watcher_logbuf_size": strconv.Itoa(cmp.Or(s.o.WatchBuffer, DefaultWatchBuffer)),
+		"worker_logbuf_size":  strconv.Itoa(s.watch.gather),
+		"idle_timeout":        strconv.Itoa(int(s.o.IdleTimeout.Seconds())),
 	}
 	own["num_threads_per_udp"] = strconv.Itoa(s.o.udpThreads())
 	for _, set := range memcachedSettings {

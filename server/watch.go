@@ -2,6 +2,7 @@ package server
 
 import (
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,9 +18,14 @@ type watchers struct {
 	ids  atomic.Uint64 // of lines
 	stop chan struct{} // closed when the server stops
 
-	mu  sync.Mutex // guards the rest and the watchers
-	all []*watcher
-	n   watchCounters
+	store  *store.Store
+	buffer int // bytes that may wait for a watcher
+	gather int // bytes of lines of a worker's wake-up
+
+	mu   sync.Mutex // guards the rest and the watchers; evictions take it under a lock of the store
+	all  []*watcher
+	n    watchCounters
+	line []byte
 }
 
 // watchCounters are what memcached's statistics tell of watching.
@@ -27,8 +33,6 @@ type watchCounters struct{ written, dropped, skipped, sent uint64 }
 
 const (
 	maxWatchers = 20
-	watchBuffer = 256 << 10 // bytes that wait for a watcher
-	logBuffer   = 64 << 10  // bytes of lines of a worker's wake-up
 	watchTick   = time.Second
 	watchGather = 5 * time.Millisecond // how long lines gather once there is one
 )
@@ -38,9 +42,16 @@ type watcher struct {
 	of      *watchers
 	streams protocol.Streams
 	ready   chan struct{} // has a token while buf is not empty
+	urgent  chan struct{} // has one while buf is half full
 
 	buf     []byte
 	skipped uint64
+}
+
+// open prepares for watchers. The lines of a worker's wake-up come at once, so a watcher's buffer has room for them twice.
+func (ws *watchers) open(st *store.Store, buffer, gather int) {
+	ws.stop, ws.store = make(chan struct{}), st
+	ws.buffer, ws.gather = max(buffer, 2*gather), gather
 }
 
 // add makes a new watcher, or returns nil when there are enough.
@@ -50,7 +61,7 @@ func (ws *watchers) add(streams protocol.Streams) *watcher {
 	if len(ws.all) >= maxWatchers {
 		return nil
 	}
-	w := &watcher{of: ws, streams: streams, ready: make(chan struct{}, 1)}
+	w := &watcher{of: ws, streams: streams, ready: make(chan struct{}, 1), urgent: make(chan struct{}, 1)}
 	ws.all = append(ws.all, w)
 	ws.count()
 	return w
@@ -70,6 +81,20 @@ func (ws *watchers) count() {
 		want |= w.streams
 	}
 	ws.want.Store(uint32(want))
+	if want&protocol.WatchEvictions != 0 {
+		ws.store.OnEvict(ws.evicted)
+	} else {
+		ws.store.OnEvict(nil)
+	}
+}
+
+// evicted tells of an item that has to make room. The store calls it under a lock.
+func (ws *watchers) evicted(e *store.Evicted) {
+	l := protocol.LogItem{LogHead: ws.head("eviction"), Key: e.Key, Fetched: e.Fetched, TTL: e.TTL, Age: e.Idle, Held: true, Size: e.Size}
+	ws.mu.Lock()
+	ws.line = protocol.AppendLogEviction(ws.line[:0], &l)
+	ws.show(protocol.WatchEvictions, ws.line)
+	ws.mu.Unlock()
 }
 
 // stopped tells whether the server stops.
@@ -92,6 +117,7 @@ func (w *watcher) next(out []byte) []byte {
 		defer gather.Stop()
 		select {
 		case <-gather.C:
+		case <-w.urgent:
 		case <-w.of.stop:
 		}
 	case <-tick.C:
@@ -101,9 +127,11 @@ func (w *watcher) next(out []byte) []byte {
 	defer w.of.mu.Unlock()
 	out = append(out, w.buf...)
 	w.buf = w.buf[:0]
-	select {
-	case <-w.ready:
-	default:
+	for _, token := range []chan struct{}{w.ready, w.urgent} {
+		select {
+		case <-token:
+		default:
+		}
 	}
 	return out
 }
@@ -115,7 +143,7 @@ func (ws *watchers) show(stream protocol.Streams, line []byte) {
 		if w.streams&stream == 0 {
 			continue
 		}
-		if len(w.buf)+len(line) > watchBuffer {
+		if len(w.buf)+len(line) > ws.buffer {
 			w.skipped++
 			ws.n.skipped++
 			continue
@@ -126,10 +154,18 @@ func (ws *watchers) show(stream protocol.Streams, line []byte) {
 		}
 		w.buf = append(w.buf, line...)
 		ws.n.sent++
-		select {
-		case w.ready <- struct{}{}:
-		default:
+		put(w.ready)
+		if len(w.buf) > ws.buffer/2 {
+			put(w.urgent)
 		}
+	}
+}
+
+// put puts a token where there is none.
+func put(token chan struct{}) {
+	select {
+	case token <- struct{}{}:
+	default:
 	}
 }
 
@@ -156,7 +192,7 @@ func (ws *watchers) head(kind string) protocol.LogHead {
 
 // logItem adds a line about an item, which format writes.
 func (w *worker) logItem(stream protocol.Streams, format func([]byte, *protocol.LogItem) []byte, l *protocol.LogItem) {
-	if len(w.log.text) > logBuffer {
+	if len(w.log.text) > w.srv.watch.gather {
 		w.log.lost++
 		return
 	}
@@ -188,11 +224,11 @@ func (w *worker) logGet(key []byte, hit bool) {
 	if !w.srv.watch.wants(protocol.WatchFetchers) {
 		return
 	}
-	l := protocol.LogItem{LogHead: w.srv.watch.head("item_get"), Key: key, Status: missWords[w.item.Miss], Held: hit, Conn: w.conn}
+	l := protocol.LogItem{Key: key, Status: missWords[w.item.Miss], Held: hit, Conn: w.conn}
 	if hit {
 		l.Status, l.Size = "found", len(w.item.Value)
 	}
-	w.logItem(protocol.WatchFetchers, protocol.AppendLogGet, &l)
+	w.logFetch(&l)
 }
 
 var commandWords = [...]string{store.Set: "set", store.Add: "add", store.Replace: "replace", store.Append: "append", store.Prepend: "prepend", store.CAS: "cas"}
@@ -202,7 +238,7 @@ func (w *worker) logWrite(r *protocol.Request, op store.WriteOp, st store.Status
 	if !w.srv.watch.wants(protocol.WatchMutations) {
 		return
 	}
-	l := protocol.LogItem{LogHead: w.srv.watch.head("item_store"), Key: r.Key, Status: "stored", Command: commandWords[op],
+	l := protocol.LogItem{Key: r.Key, Status: "stored", Command: commandWords[op],
 		TTL: w.left(deadline(r.Exptime, w.now, w.wall)), Held: true, Conn: w.conn, Size: len(r.Value)}
 	switch st {
 	case store.Stored:
@@ -220,16 +256,67 @@ func (w *worker) logWrite(r *protocol.Request, op store.WriteOp, st store.Status
 	case store.NoMemory:
 		l.Status = "no_memory"
 	}
-	w.logItem(protocol.WatchMutations, protocol.AppendLogStore, &l)
+	w.logStore(&l)
 }
 
-// logDelete tells of an item that was deleted. How large it was is not known any more.
-func (w *worker) logDelete(key []byte, command string) {
+// logLookup tells of the look-up that a command other than a get begins with, and returns the size of the value that it would
+// find. It is 0 where nobody wants to know.
+func (w *worker) logLookup(key, canonical []byte, hash uint64, route store.RouteID) (size int) {
+	ws := &w.srv.watch
+	if !ws.wants(protocol.WatchFetchers | protocol.WatchDeletions) {
+		return 0
+	}
+	size, why, held := w.store.Peek(canonical, hash, route, w.now)
+	l := protocol.LogItem{Key: key, Status: missWords[why], Held: held, Conn: w.conn, Size: size}
+	if held {
+		l.Status = "found"
+	}
+	w.logFetch(&l)
+	return size
+}
+
+// logFetch tells of a look-up, all of which but the head is in l.
+func (w *worker) logFetch(l *protocol.LogItem) {
+	if ws := &w.srv.watch; ws.wants(protocol.WatchFetchers) {
+		l.LogHead = ws.head("item_get")
+		w.logItem(protocol.WatchFetchers, protocol.AppendLogGet, l)
+	}
+}
+
+// logMade tells of a number that incr or decr made, for which memcached looks a second time.
+func (w *worker) logMade(key []byte, value uint64) {
+	if !w.srv.watch.wants(protocol.WatchFetchers | protocol.WatchMutations) {
+		return
+	}
+	size := len(strconv.FormatUint(value, 10))
+	w.logFetch(&protocol.LogItem{Key: key, Status: "not_found", Conn: w.conn})
+	w.logStore(&protocol.LogItem{Key: key, Status: "stored", Command: "add", Held: true, Conn: w.conn, Size: size})
+}
+
+// logEmptied tells of an item that lost its value, for which memcached looks a second time and stores an empty one.
+func (w *worker) logEmptied(key []byte, size int) {
+	if !w.srv.watch.wants(protocol.WatchFetchers | protocol.WatchMutations) {
+		return
+	}
+	w.logFetch(&protocol.LogItem{Key: key, Status: "found", Held: true, Conn: w.conn, Size: size})
+	w.logStore(&protocol.LogItem{Key: key, Status: "stored", Command: "set", Held: true, Conn: w.conn})
+}
+
+// logStore tells of an item that was to be stored, all of which but the head is in l.
+func (w *worker) logStore(l *protocol.LogItem) {
+	if ws := &w.srv.watch; ws.wants(protocol.WatchMutations) {
+		l.LogHead = ws.head("item_store")
+		w.logItem(protocol.WatchMutations, protocol.AppendLogStore, l)
+	}
+}
+
+// logDelete tells of an item that was deleted.
+func (w *worker) logDelete(key []byte, command string, size int) {
 	if !w.srv.watch.wants(protocol.WatchDeletions) {
 		return
 	}
 	w.logItem(protocol.WatchDeletions, protocol.AppendLogDelete,
-		&protocol.LogItem{LogHead: w.srv.watch.head("deleted"), Key: key, Command: command, Held: true})
+		&protocol.LogItem{LogHead: w.srv.watch.head("deleted"), Key: key, Command: command, Held: true, Size: size})
 }
 
 // logConn tells of a connection that begins, or ends for a reason.

@@ -4,11 +4,11 @@ package store
 
 // Evicted is an item that has to make room.
 type Evicted struct {
-	Key      []byte // dies with the call
-	Size     int    // of the value
-	Fetched  bool   // read at least once
-	Deadline uint32 // NoDeadline or a second of the item clock
-	Idle     uint32 // seconds since it was stored or read last, as far as that is remembered
+	Key     []byte // dies with the call
+	Size    int    // of the value
+	Fetched bool   // read at least once
+	TTL     int64  // seconds it would have had left, -1 for no end
+	Idle    uint32 // seconds since it was stored or read last, as far as that is remembered
 }
 
 // OnEvict has f called for every item that is evicted from now on, before it goes; nil ends that. f is called under the item's
@@ -24,7 +24,11 @@ func (s *Store) OnEvict(f func(*Evicted)) {
 // evicted describes a record that is about to go.
 func (sh *shard) evicted(k *held) Evicted {
 	r := &k.rec
-	return Evicted{Key: r.key, Size: sh.s.valueSize(r), Fetched: r.meta&metaFetched != 0, Deadline: r.expiry, Idle: sh.sinceAccess(k, sh.now)}
+	e := Evicted{Key: r.key, Size: sh.s.valueSize(r), Fetched: r.meta&metaFetched != 0, TTL: -1, Idle: sh.sinceAccess(k, sh.now)}
+	if r.expiry != 0 {
+		e.TTL = int64(r.expiry) - int64(sh.now.Second())
+	}
+	return e
 }
 
 // valueSize returns the length of a record's value. The caller holds the lock of the record's shard.

@@ -41,14 +41,14 @@ func TestOnEvict(t *testing.T) {
 	}
 	for i := range 40_000 {
 		e, gone := told[key(i)]
-		if gone && (e.Size != len(value(i)) || e.Fetched || e.Deadline != NoDeadline || i < 20_000 && e.Idle != 100) {
+		if gone && (e.Size != len(value(i)) || e.Fetched || e.TTL != -1 || i < 20_000 && e.Idle != 100) {
 			t.Errorf("%s: %+v", key(i), e)
 		}
 		if _, _, held := x.Peek([]byte(key(i)), testHash([]byte(key(i))), 0, x.c.now); held && gone {
 			t.Errorf("%s is there", key(i))
 		}
 	}
-	if e, gone := told["read"]; gone && e.Deadline != (Time(10_000).Second()+1000) || e.Fetched != gone {
+	if e, gone := told["read"]; gone && e.TTL != 900 || e.Fetched != gone {
 		t.Errorf("read: %+v", e)
 	}
 	x.OnEvict(nil)

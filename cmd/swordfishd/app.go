@@ -86,7 +86,7 @@ func newApp(in config.Input, c *config.Config, opened sources, certificates *ser
 	o := server.Options{
 		Store: s, Seed: &seed, Routes: table, Filler: a.filler,
 		Workers: c.Threads, MaxConns: c.MaxConns, IdleTimeout: c.IdleTimeout, ConnMemory: c.ConnMemory, Users: users, NoFlush: c.NoFlush,
-		NoWatch: c.NoWatch, NoDump: c.NoDump, Detail: c.Detail, Delimiter: c.Delimiter, Verbosity: c.Verbosity,
+		NoWatch: c.NoWatch, WatchBuffer: c.WatchBuffer, LogBuffer: c.LogBuffer, NoDump: c.NoDump, Detail: c.Detail, Delimiter: c.Delimiter, Verbosity: c.Verbosity,
 		Version: protocolVersion, Logger: log, Settings: settings(c), SetLogLevel: setLogLevel,
 		SetVerbose: func(level int) { zerolog.SetGlobalLevel(levelOf(level)) },
 		Operator:   server.Operator{Reload: a.reload, Pattern: a.pattern},

@@ -205,7 +205,7 @@ var optionNames = map[string]string{
 	"Port": "-p", "UDPPort": "-U", "Memory": "-m", "MaxItem": "-I", "NoEvict": "-M", "NoCAS": "-C", "MaxConns": "-c",
 	"MaxConnsFast": "-o maxconns_fast", "Threads": "-t", "Backlog": "-b", "ReqsPerEvent": "-R", "Verbosity": "-v",
 	"IdleTimeout": "-o idle_timeout", "ConnMemory": "-o read_buf_mem_limit", "Protocol": "-B", "AuthFile": "-Y", "SASL": "-S", "SASLFile": "--sasl-pwdb", "Delimiter": "-D", "Detail": "-D", "AllowStop": "-A", "NoFlush": "-F",
-	"NoDump": "-X", "NoWatch": "-W", "PIDFile": "-P", "MemoryFile": "-e", "PassInline": "-o pass_inline", "PassBack": "-o pass_background",
+	"NoDump": "-X", "NoWatch": "-W", "WatchBuffer": "-o watcher_logbuf_size", "LogBuffer": "-o worker_logbuf_size", "PIDFile": "-P", "MemoryFile": "-e", "PassInline": "-o pass_inline", "PassBack": "-o pass_background",
 	"GrowthFactor": "-f", "ChunkSize": "-n", "TLS": "-Z and -o ssl_...", "UDP": "", "Admin": "admin",
 }
 
