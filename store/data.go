@@ -288,12 +288,13 @@ func (ds *dataShard) release(seg uint32) {
 	ds.s.p.release(seg)
 }
 
-// emptiest returns the closed segment with the fewest live bytes, if compacting it frees at least an eighth of it.
+// emptiest returns the closed segment with the most dead bytes, if they are an eighth of it. What was left free at its end,
+// because the next record did not fit, is no gain: the records would leave as much elsewhere.
 func (ds *dataShard) emptiest() (uint32, bool) {
-	best, live := noSegment, uint32(ds.s.z.segment/8*7)
+	best, dead := noSegment, uint32(ds.s.z.segment/8)
 	for seg := ds.st.head; seg != noSegment && seg != ds.st.tail; seg = ds.s.p.meta[seg].next {
-		if m := &ds.s.p.meta[seg]; m.live < live {
-			best, live = seg, m.live
+		if m := &ds.s.p.meta[seg]; m.used-m.live > dead {
+			best, dead = seg, m.used-m.live
 		}
 	}
 	return best, best != noSegment

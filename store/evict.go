@@ -175,14 +175,15 @@ func (s *Store) tidy(sh *shard, n int) (walked int, done bool) {
 	return walked, done
 }
 
-// emptiest returns the closed segment of the logs with the fewest live bytes, if freeing it is worth the moves.
+// emptiest returns the closed segment of the logs with the most dead bytes, if freeing it is worth the moves. What was left
+// free at its end does not count, as in the data segments.
 func (sh *shard) emptiest() uint32 {
-	best, live := noSegment, uint32(sh.s.z.segment*(2*deadShare-1)/(2*deadShare))
+	best, dead := noSegment, uint32(sh.s.z.segment/(2*deadShare))
 	for log := range sh.st.logs {
 		l := &sh.st.logs[log]
 		for seg := l.head; seg != noSegment && seg != l.tail; seg = sh.s.p.meta[seg].next {
-			if m := &sh.s.p.meta[seg]; m.live < live {
-				best, live = seg, m.live
+			if m := &sh.s.p.meta[seg]; m.used-m.live > dead {
+				best, dead = seg, m.used-m.live
 			}
 		}
 	}
