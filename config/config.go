@@ -81,7 +81,7 @@ type Options struct {
 	TLS          TLSOptions    // -Z
 	Admin        Admin         // -o admin, admin_words, admin_pprof, and admin in the file
 
-	// Shown are values of further options without an effect, by their names in memcached's stats settings; nil: none given.
+	// Shown are values of options for stats settings alone, by their names there; nil: none given.
 	Shown map[string]string
 }
 

@@ -17,7 +17,7 @@ type extended struct {
 	check   func(value string) string
 	set     func(o *Options, value string)
 
-	stat string                    // what stats settings calls it, where it shows the value without an effect
+	stat string                    // what stats settings calls it, where only this package knows the value
 	as   func(value string) string // how it shows it; nil: as it was given
 }
 
@@ -128,18 +128,17 @@ func setExtended(l *loader, g given) {
 				continue
 			}
 		}
-		switch {
-		case e.set != nil:
+		if e.set != nil {
 			e.set(&l.c.Options, value)
-			l.noteAdmin(name)
-			continue
-		case e.as != nil:
-			value = e.as(value)
+		} else {
+			l.note("-o %s has no effect here", e.name)
 		}
 		if e.stat != "" {
+			if e.as != nil {
+				value = e.as(value)
+			}
 			l.show(e.stat, value)
 		}
-		l.note("-o %s has no effect here", e.name)
 	}
 }
 

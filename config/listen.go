@@ -33,8 +33,8 @@ func setSocket(l *loader, g given) {
 
 func setAccess(l *loader, g given) {
 	n, err := strconv.ParseUint(g.value, 8, 32)
-	if err != nil || n > 0o777 {
-		l.fail(g.at, "-a: %q is no access mask; write three octal digits such as 0770", g.value)
+	if err != nil || n == 0 || n > 0o777 {
+		l.fail(g.at, "-a: %q is no access mask that lets somebody in; write three octal digits such as 0770", g.value)
 		return
 	}
 	l.c.Access = fs.FileMode(n)

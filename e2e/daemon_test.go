@@ -272,6 +272,34 @@ func TestPIDFile(t *testing.T) {
 	}
 }
 
+// A server goes on when nobody reads its log any more.
+func TestLogIsClosed(t *testing.T) {
+	sock := filepath.Join(t.TempDir(), "socket")
+	cmd := command(t, "-vv", "-s", sock)
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(log)
+	for lines.Scan() && !strings.Contains(lines.Text(), `"message":"listening"`) {
+	}
+	log.Close()
+	for range 10 {
+		if got := askAt(t, "unix", sock, "version"); got != "VERSION 1.6.45" {
+			t.Errorf("got %q", got)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ended: %v", err)
+	}
+}
+
 // -u gives root up in all threads, for good and before anything is opened.
 func TestPrivilegesAreDropped(t *testing.T) {
 	u := unprivileged(t)
@@ -295,6 +323,10 @@ func TestPrivilegesAreDropped(t *testing.T) {
 		}
 	}
 	d.stop()
+	mine := t.TempDir() // nobody else may go there
+	if out, code := runs(t, rootCommand(t, "-u", u.Username, "-s", filepath.Join(mine, "socket"))); code != 71 || !strings.Contains(out, "the user that the server runs as may not do that") {
+		t.Errorf("exit code %d: %s", code, out)
+	}
 	if out, code := runs(t, rootCommand(t, "-u", "nosuchuser", "-p", "-1")); code != 67 || !strings.Contains(out, "can't find the user nosuchuser to switch to") {
 		t.Errorf("exit code %d: %s", code, out)
 	}

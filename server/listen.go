@@ -57,21 +57,19 @@ type socket struct {
 const lookupTime = 10 * time.Second
 
 // bind opens the sockets of l. An address that is in use, or of a family that this machine lacks, is left out while another
-// of the same name can be had, as in memcached.
-func bind(l *Listener) ([]*socket, error) {
+// of the same name can be had, as in memcached; left is why the first of them was.
+func bind(l *Listener) (all []*socket, left, err error) {
 	if l.Network == "unix" {
 		s, err := listenUnix(l)
 		if err != nil {
-			return nil, fmt.Errorf("server: listen on %s: %w", l.Address, err)
+			return nil, nil, fmt.Errorf("server: listen on %s: %w", l.Address, err)
 		}
-		return []*socket{s}, nil
+		return []*socket{s}, nil, nil
 	}
 	addrs, err := resolve(l.Address)
 	if err != nil {
-		return nil, fmt.Errorf("server: listen on %s: %w", l.Address, err)
+		return nil, nil, fmt.Errorf("server: listen on %s: %w", l.Address, err)
 	}
-	var all []*socket
-	var left error
 	for _, a := range addrs {
 		s, err := listen(l, network(a), a)
 		switch {
@@ -81,13 +79,13 @@ func bind(l *Listener) ([]*socket, error) {
 			left = cmp.Or(left, err)
 		default:
 			closeAll(all)
-			return nil, fmt.Errorf("server: listen on %s: %w", a, err)
+			return nil, nil, fmt.Errorf("server: listen on %s: %w", a, err)
 		}
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("server: listen on %s: %w", l.Address, left)
+		return nil, nil, fmt.Errorf("server: listen on %s: %w", l.Address, left)
 	}
-	return all, nil
+	return all, left, nil
 }
 
 // resolve returns the addresses of a host and its port: both families where no host is named.
@@ -124,7 +122,9 @@ func network(addr string) string {
 }
 
 func listen(l *Listener, network, address string) (*socket, error) {
-	bound, err := net.Listen(network, address)
+	var c net.ListenConfig
+	c.SetMultipathTCP(false) // so that what it accepts is plain TCP
+	bound, err := c.Listen(context.Background(), network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -154,11 +154,10 @@ func listenUnix(l *Listener) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, access); err != nil {
-		s.Close()
-		return nil, err
+	if s.file, err = os.Lstat(path); err == nil {
+		err = os.Chmod(path, access)
 	}
-	if s.file, err = os.Lstat(path); err != nil {
+	if err != nil {
 		s.Close()
 		return nil, err
 	}

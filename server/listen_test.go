@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"swordfish/internal/testenv"
 	"swordfish/protocol"
@@ -109,9 +112,13 @@ func TestAddressesPartlyTaken(t *testing.T) {
 	needIPv6(t)
 	_, addr := startServer(t, Options{Listen: []Listener{{Address: "0.0.0.0:0"}}})
 	port := addr[strings.LastIndexByte(addr, ':'):]
-	second, _ := startServer(t, Options{Listen: []Listener{{Address: port}}})
+	var log bytes.Buffer
+	second, _ := startServer(t, Options{Listen: []Listener{{Address: port}}, Logger: zerolog.New(&log)})
 	if got := second.Addrs(); len(got) != 1 || !strings.HasPrefix(got[0].String(), "[::]:") {
 		t.Errorf("listens on %v", got)
+	}
+	if !strings.Contains(log.String(), "listening on a part of the addresses only") {
+		t.Errorf("logged %s", &log)
 	}
 	third := newServer(t, Options{Listen: []Listener{{Address: port}}})
 	if err := third.Start(); !AddrInUse(err) {

@@ -3,8 +3,9 @@
 //
 // A session is a connection's commands without its socket: bytes in, bytes out. Two kinds of loop drive sessions: on Linux
 // workers with an epoll set each (loop_linux.go), and everywhere, where asked for, a goroutine a connection over package
-// net (loop_net.go). In both a worker is used by one goroutine at a time, reads the clocks once per wake-up, and never
-// waits: not for a slow reader, whose output is bounded and who is left alone until it reads, and not for a fill.
+// net (loop_net.go). Listeners are parted by kind, and both loops may run at once, each with workers of its own. In both a
+// worker is used by one goroutine at a time, reads the clocks once per wake-up, and never waits: not for a slow reader, whose
+// output is bounded and who is left alone until it reads, and not for a fill.
 package server
 
 import (
@@ -239,6 +240,9 @@ func (s *Server) Start() error {
 			s.udp.close()
 			s.udp.sockets, s.udp.readers = nil, nil
 		}
+		for _, g := range s.groups {
+			g.sockets = nil
+		}
 		return err
 	}
 	s.state = running
@@ -255,9 +259,12 @@ func (s *Server) start() error {
 		if l.TLS != NoTLS && s.o.TLS == nil {
 			return fmt.Errorf("server: listen on %s: TLS without certificates", l.Address)
 		}
-		bound, err := bind(l)
+		bound, left, err := bind(l)
 		if err != nil {
 			return err
+		}
+		if left != nil {
+			s.log.Warn().Err(left).Str("address", l.Address).Msg("listening on a part of the addresses only")
 		}
 		s.sockets = append(s.sockets, bound...)
 		g := s.group(s.o.viaNet(l))

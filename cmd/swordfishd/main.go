@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 
 	"swordfish/config"
 	"swordfish/server"
@@ -76,9 +77,9 @@ func exitCode(err error, errOut io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	var background backgroundError
-	if errors.As(err, &background) {
-		return int(background)
+	var said backgroundError
+	if errors.As(err, &said) {
+		return int(said)
 	}
 	code, remedy := exitFailed, ""
 	var wrong *config.Error
@@ -92,6 +93,8 @@ func exitCode(err error, errOut io.Writer) int {
 		code, remedy = exitSystem, "; another program has the port: choose one with -p, such as -p 11311"
 	case errors.As(err, &noUser):
 		code = exitNoUser
+	case errors.As(err, &system) && errors.Is(err, syscall.EACCES):
+		code, remedy = exitSystem, "; the user that the server runs as may not do that: a port below 1024 needs CAP_NET_BIND_SERVICE, a file a directory of its own"
 	case errors.As(err, &system):
 		code = exitSystem
 	}

@@ -40,6 +40,7 @@ func serve(args []string, out, errOut io.Writer) error {
 // serveConfig serves c, which was read from in, until a signal or a shutdown command ends it. ready is called once it
 // listens; its error ends the server.
 func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Writer, ready func(a *app) error) error {
+	signal.Ignore(syscall.SIGPIPE) // whoever read the log may be gone
 	log := newLogger(errOut)
 	zerolog.SetGlobalLevel(levelOf(c.Verbosity))
 	certificates, err := readCertificates(&c.TLS) // as root, whose files they may be
