@@ -130,6 +130,7 @@ func setExtended(l *loader, g given) {
 		}
 		if e.set != nil {
 			e.set(&l.c.Options, value)
+			l.noteAdmin(name)
 		} else {
 			l.note("-o %s has no effect here", e.name)
 		}
