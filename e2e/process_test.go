@@ -70,7 +70,12 @@ type process struct {
 // start runs swordfishd. The end of the test stops it by SIGTERM, if the test has not, and wants exit code 0.
 func start(t testing.TB, env []string, args ...string) *process {
 	t.Helper()
-	cmd := command(t, args...)
+	return startCommand(t, env, command(t, args...))
+}
+
+// startCommand is start for a command that ends up as swordfishd.
+func startCommand(t testing.TB, env []string, cmd *exec.Cmd) *process {
+	t.Helper()
 	p := &process{t: t, cmd: cmd, exited: make(chan struct{})}
 	dir := t.TempDir()
 	p.log, p.out = filepath.Join(dir, "stderr"), filepath.Join(dir, "stdout")
@@ -173,13 +178,19 @@ func serve(t testing.TB, yaml string, args ...string) *server {
 
 func serveEnv(t testing.TB, env []string, yaml string, args ...string) *server {
 	t.Helper()
+	return serveCommand(t, env, yaml, command, args...)
+}
+
+// serveCommand is serveEnv for a command that ends up as swordfishd with its arguments.
+func serveCommand(t testing.TB, env []string, yaml string, command func(testing.TB, ...string) *exec.Cmd, args ...string) *server {
+	t.Helper()
 	dir := t.TempDir()
 	ports := filepath.Join(dir, "ports") // memcached's own test-suite learns the port in this way
 	args = append([]string{"-p", "-1", "-l", "127.0.0.1"}, args...)
 	if yaml != "" {
 		args = append(args, "--config="+writeFile(t, dir, "swordfish.yaml", yaml))
 	}
-	p := start(t, append(env, "MEMCACHED_PORT_FILENAME="+ports), args...)
+	p := startCommand(t, append(env, "MEMCACHED_PORT_FILENAME="+ports), command(t, args...))
 	s := &server{process: p}
 	eventually(t, "the server listens", func() bool {
 		if !p.running() {

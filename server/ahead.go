@@ -80,46 +80,53 @@ func (w *worker) aheadKeys(words []byte) {
 	w.readAhead()
 }
 
-var getWord = []byte("get ")
+var getWord, metaWord = []byte("get "), []byte("mg ")
 
-// aheadLines takes up the keys of the single-key gets that in begins with, once those taken up before have been answered.
-func (w *worker) aheadLines(in []byte) {
-	a := &w.ahead
-	if a.next < a.n {
-		return
+// peekLine returns the key and the length of the line that in begins with where that is a get of one key, or a meta get. Else
+// n is 0. A key that comes base64-coded is taken as it stands, which is of no use and does no harm.
+func peekLine(in []byte) (key []byte, n int) {
+	meta := false
+	switch {
+	case bytes.HasPrefix(in, getWord):
+		key = in[len(getWord):]
+	case bytes.HasPrefix(in, metaWord):
+		key, meta = in[len(metaWord):], true
+	default:
+		return nil, 0
 	}
-	a.forget()
-	for bytes.HasPrefix(in, getWord) {
-		end := bytes.IndexByte(in, '\n')
-		if end < 0 || a.n == 0 && !bytes.HasPrefix(in[end+1:], getWord) {
-			break
-		}
-		key := bytes.TrimSuffix(in[len(getWord):end], []byte{'\r'})
-		if bytes.IndexByte(key, ' ') >= 0 || !w.add(key) {
-			break
-		}
-		in = in[end+1:]
+	end := bytes.IndexByte(key, '\n')
+	if end < 0 {
+		return nil, 0
 	}
-	w.readAhead()
+	n = len(in) - len(key) + end + 1
+	key = bytes.TrimSuffix(key[:end], []byte{'\r'})
+	if word := bytes.IndexByte(key, ' '); word >= 0 {
+		if !meta {
+			return nil, 0
+		}
+		key = key[:word]
+	}
+	return key, n
 }
 
-// aheadPackets is aheadLines for the binary protocol.
-func (w *worker) aheadPackets(in []byte) {
+// aheadCommands takes up the keys of the gets that in begins with, once those taken up before have been answered. peek is
+// peekLine or its twin for packets.
+func (w *worker) aheadCommands(in []byte, peek func(in []byte) (key []byte, n int)) {
 	a := &w.ahead
 	if a.next < a.n {
 		return
 	}
 	a.forget()
-	key, n := protocol.PeekGet(in)
+	key, n := peek(in)
 	if n == 0 {
 		return
 	}
-	if _, second := protocol.PeekGet(in[n:]); second == 0 {
+	if _, second := peek(in[n:]); second == 0 {
 		return // one key has nobody to share the wait with
 	}
 	for n > 0 && w.add(key) {
 		in = in[n:]
-		key, n = protocol.PeekGet(in)
+		key, n = peek(in)
 	}
 	w.readAhead()
 }

@@ -41,7 +41,7 @@ func TestAheadChangesNoAnswer(t *testing.T) {
 		var in bytes.Buffer
 		for range 400 {
 			end := []string{"\r\n", "\n"}[rng.IntN(2)]
-			switch rng.IntN(8) {
+			switch rng.IntN(10) {
 			case 0:
 				value := strings.Repeat("v", rng.IntN(50))
 				fmt.Fprintf(&in, "set %s 0 0 %d%s%s\r\n", key(), len(value), end, value)
@@ -55,6 +55,12 @@ func TestAheadChangesNoAnswer(t *testing.T) {
 				in.WriteString(end)
 			case 3:
 				fmt.Fprintf(&in, "gat 100 %s %s%s", key(), key(), end)
+			case 4:
+				fmt.Fprintf(&in, "mg %s%s%s", key(), []string{"", " v", " v k f", "  v q", " k v b"}[rng.IntN(5)], end)
+			case 5:
+				for range 1 + rng.IntN(5) {
+					fmt.Fprintf(&in, "mg %s v%s", key(), end)
+				}
 			default:
 				fmt.Fprintf(&in, "get %s%s", key(), end)
 			}

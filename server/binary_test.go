@@ -136,38 +136,3 @@ func TestBinaryRouteKeysMeetInOneItem(t *testing.T) {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }
-
-func TestBinaryCommandsDoNotAllocate(t *testing.T) {
-	s := routed(t, Options{})
-	c := newClient(t, s)
-	c.send(packets(t, []byte("set key=hit value=hello flags=5 exptime=0\nset key=chr|a=1|b=2 value=x flags=0 exptime=0\nset key=n value=1 flags=0 exptime=0\n")))
-	out := make([]byte, 0, highWater)
-	for _, test := range []struct{ name, in string }{
-		{"get", "get key=hit"},
-		{"getk on a route", "getk key=chr|b=2|a=1"},
-		{"miss", "get key=miss"},
-		{"batch", "getkq key=hit\ngetkq key=miss\ngetkq key=n\nnoop"},
-		{"gat", "gat key=hit exptime=100"},
-		{"touch", "touch key=hit exptime=100"},
-		{"set", "set key=hit value=hello flags=5 exptime=100"},
-		{"setq", "setq key=hit value=hello flags=5 exptime=100"},
-		{"add", "add key=hit value=hello flags=5 exptime=100"},
-		{"set with a wrong CAS", "set key=hit value=hello flags=5 exptime=100 cas=1"},
-		{"incr", "incr key=n delta=1 initial=0 exptime=0"},
-		{"delete and incr", "delete key=n\nincr key=n delta=1 initial=0 exptime=0"},
-		{"version", "version"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			in := packets(t, []byte(test.in))
-			if n := testing.AllocsPerRun(200, func() {
-				c.w.begin()
-				if n, _, did := c.session.run(c.w, in, out[:0]); n != len(in) || did != starved {
-					t.Fatal("not run")
-				}
-				c.w.end()
-			}); n != 0 {
-				t.Errorf("%v allocations", n)
-			}
-		})
-	}
-}

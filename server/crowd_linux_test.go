@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -323,4 +324,46 @@ func TestWhoNeverReadsIsBounded(t *testing.T) {
 			t.Errorf("%d bytes of replies are counted; %d references to %d values", n.ReplyBytes, st.Stats().References, st.Stats().Data)
 		}
 	})
+}
+
+// TestServingDoesNotAllocate: from the socket to the socket, a request of a common kind allocates nothing.
+func TestServingDoesNotAllocate(t *testing.T) {
+	_, addr := limited(t, Options{}, 1<<20)
+	c := crowd(t, addr, 1)[0]
+	value := strings.Repeat("v", 100)
+	c.send(t, []byte("set k 0 0 100\r\n"+value+"\r\n"))
+	c.want(t, "STORED\r\n")
+	hit := "VALUE k 0 100\r\n" + value + "\r\nEND\r\n"
+	for _, test := range []struct{ name, in, want string }{
+		{"get", "get k\r\n", hit},
+		{"pipeline", strings.Repeat("get k\r\n", 16), strings.Repeat(hit, 16)},
+		{"set", "set k 0 0 100\r\n" + value + "\r\n", "STORED\r\n"},
+		{"mg", "mg k v\r\n", "VA 100\r\n" + value + "\r\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			const n = 2000
+			in, answer := []byte(test.in), make([]byte, len(test.want))
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			for range n {
+				if _, err := unix.Write(int(c), in); err != nil {
+					t.Fatal(err)
+				}
+				for at := 0; at < len(answer); {
+					got, err := unix.Read(int(c), answer[at:])
+					if err != nil && err != unix.EINTR || err == nil && got == 0 {
+						t.Fatalf("%d bytes, then %v", at, err)
+					}
+					at += max(got, 0)
+				}
+			}
+			runtime.ReadMemStats(&after)
+			if string(answer) != test.want {
+				t.Errorf("got %q", answer)
+			}
+			if made := after.Mallocs - before.Mallocs; made > n/20 { // others in the process allocate now and then
+				t.Errorf("%d allocations for %d requests", made, n)
+			}
+		})
+	}
 }

@@ -40,8 +40,7 @@ func (w *worker) metaGet(r *protocol.Request, out []byte) []byte {
 		q.RecacheBelow, q.RecacheTouched = deadline(m.RecacheExptime, w.now, w.wall), m.RecacheTouched
 		q.Recache = q.RecacheBelow != store.NoDeadline && q.RecacheBelow != store.Expired
 	}
-	q.Key, q.Route = w.canonical(r.Key)
-	q.Hash = w.seed.Key(q.Key)
+	w.resolve(q, r.Key)
 	w.watchKeys(q)
 	opened := false
 	if m.Touch && m.Value {

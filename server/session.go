@@ -93,9 +93,9 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 		}
 		if ss.parser.Idle() && !ss.parser.Locked {
 			if ss.parser.Request.Form == protocol.Binary {
-				w.aheadPackets(in[n:])
+				w.aheadCommands(in[n:], protocol.PeekGet)
 			} else {
-				w.aheadLines(in[n:])
+				w.aheadCommands(in[n:], peekLine)
 			}
 		}
 		m, st := ss.parser.Parse(in[n:])

@@ -72,6 +72,7 @@ else
 	[ -x /usr/sbin/saslpasswd2 ] || need+=(sasl2-bin libsasl2-modules libsasl2-modules-db)
 	[ -x /usr/sbin/collectd ] || need+=(collectd-core)
 	/usr/bin/perl -MTest::More -MIO::Socket::SSL -e 1 2>/dev/null || need+=(perl libio-socket-ssl-perl)
+	has strace || need+=(strace)
 	has pgbouncer || [ -x /usr/sbin/pgbouncer ] || need+=(pgbouncer)
 	grep -qx memcached <<<"$modules" || need+=(php-memcached)
 	grep -qx memcache <<<"$modules" || need+=(php-memcache)
