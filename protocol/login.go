@@ -65,6 +65,9 @@ func beforeAuth(v Verb) bool { return v == Version || isSASL(v) }
 
 func isSASL(v Verb) bool { return v == SASLList || v == SASLAuth || v == SASLStep }
 
+// Authenticates tells whether a client shows who it is by this command, or asks how to.
+func (v Verb) Authenticates() bool { return v == Login || isSASL(v) }
+
 // saslMessage takes the n bytes behind the mechanism, which ends at head. A message that no password has is thrown away
 // and answered as memcached answers it; Value is nil then and TooLarge set.
 func (p *Parser) saslMessage(buf []byte, head, n int) (int, Status) {

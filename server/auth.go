@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 // gate decides who may use the server. A password that was right before, or that the file has as it is, a worker recognizes
@@ -15,6 +17,7 @@ import (
 type gate struct {
 	users atomic.Pointer[Users] // nil: everybody may
 	delay time.Duration         // from a question to the answer that it was wrong
+	log   zerolog.Logger        // sampled by itself, so that guesses keep nothing else out of the log
 
 	cmds, errors, dropped atomic.Uint64 // attempts, those that failed, and those of them for which there was no room to wait
 
@@ -50,8 +53,9 @@ type attempt struct {
 	told           func() // called once, on another goroutine; must not block
 }
 
-func (g *gate) open(users *Users, delay time.Duration) {
+func (g *gate) open(users *Users, delay time.Duration, log zerolog.Logger) {
 	g.users.Store(users)
+	g.log = log.Sample(&zerolog.BurstSampler{Burst: 5, Period: time.Second})
 	if g.delay = delay; delay <= 0 {
 		g.delay = defaultFailDelay
 	}
@@ -126,7 +130,7 @@ func (g *gate) run() {
 		}
 		switch {
 		case next != nil:
-			g.decide(next, next.users.prove(next.user, next.password, next.tag))
+			g.decide(next, g.right(next))
 		case left < 0:
 			return
 		default:
@@ -137,6 +141,15 @@ func (g *gate) run() {
 			}
 		}
 	}
+}
+
+// right checks a password, against the users of now: they may be others than those that the client met.
+func (g *gate) right(c *check) bool {
+	u, t := g.users.Load(), c.tag
+	if u != c.users {
+		t = u.tag(c.user, c.password)
+	}
+	return u.known(t) || u.decoy != nil && u.prove(c.user, c.password, t)
 }
 
 // take returns the failures that are due, and either a check to be done or how long nothing is; less than 0: until somebody

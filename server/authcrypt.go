@@ -30,7 +30,7 @@ const (
 
 // weakHashes begin entries that are hashes of a kind that is not taken. To take them for a password would let in whoever
 // has seen the file.
-var weakHashes = []string{"$1$", "$apr1$", "$md5", "$sha1$", "$3$", "$7$", "$y$", "$gy$", "$argon2", "$scrypt$", "$pbkdf2", "{"}
+var weakHashes = []string{"$1$", "$apr1$", "$md5", "$sha1$", "$3$", "$7$", "$y$", "$gy$", "$argon2", "$scrypt$", "$pbkdf2", "{SHA", "{SSHA", "{MD5}", "{SMD5}", "{CRYPT}"}
 
 const hashRemedy = "make it with htpasswd -nB USER, or openssl passwd -6"
 

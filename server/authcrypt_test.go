@@ -80,6 +80,7 @@ func TestParseSecret(t *testing.T) {
 		{"password", "secret", ""},
 		{"password with a dollar", "$ecret", ""},
 		{"password that looks like little", "$2", ""},
+		{"password with a brace", "{secret}", ""},
 		{"cut bcrypt", "$2y$10$N1tQJ4f4Ni1yESPjLqkDA", "not whole"},
 		{"bcrypt with a wrong digit", "$2y$05$N1tQJ4f4Ni1yESPjLqkDA.wJ.yF08qx/WZwVaNl/n1ZCMqgdVBx!2", "not whole"},
 		{"bcrypt without a cost", "$2y$xx$N1tQJ4f4Ni1yESPjLqkDA.wJ.yF08qx/WZwVaNl/n1ZCMqgdVBxR2", "not whole"},

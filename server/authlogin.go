@@ -110,7 +110,7 @@ func (ss *session) answerAttempt(w *worker, ok bool, out []byte) []byte {
 
 // logRefused tells the log where a wrong password came from.
 func (s *Server) logRefused(id uint64) {
-	e := s.log.Warn().Uint64("connection", id)
+	e := s.gate.log.Warn().Uint64("connection", id)
 	if c := s.conns.find(id); c != nil {
 		e = e.Str("client", c.remote)
 	}

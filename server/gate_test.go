@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 // slowSecret is a hashed password that takes its time.
@@ -38,7 +40,7 @@ func slowGate() (*gate, *slowSecret) {
 	u := &Users{plain: make(map[tag]struct{}), hashed: map[string][]secret{"slow": {s}}, decoy: s, proven: make(map[tag]struct{})}
 	u.plain[u.tag("plain", "right")] = struct{}{}
 	g := &gate{}
-	g.open(u, time.Second)
+	g.open(u, time.Second, zerolog.Nop())
 	return g, s
 }
 
@@ -138,6 +140,30 @@ func TestGateRemembers(t *testing.T) {
 		}
 		if n := len(g.users.Load().proven); n > maxProven {
 			t.Errorf("remembers %d", n)
+		}
+		g.work.Wait()
+	})
+}
+
+// A password that waits is checked against the users of the moment at which its turn comes.
+func TestGateTakesOtherUsers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, s := slowGate()
+		old := g.users.Load()
+		other := &slowSecret{password: "other", takes: 100 * time.Millisecond}
+		next := &Users{plain: make(map[tag]struct{}), hashed: map[string][]secret{"slow": {other}}, decoy: other, proven: make(map[tag]struct{})}
+		next.plain[next.tag("new", "one")] = struct{}{}
+		time.AfterFunc(50*time.Millisecond, func() { g.users.Store(next) })
+		const ms = time.Millisecond
+		all := []string{"slow:wrong", "slow:right", "slow:other", "new:one"}
+		want := []answerOf{{false, 1000 * ms}, {false, 1000 * ms}, {true, 300 * ms}, {true, 300 * ms}}
+		for i, got := range attempts(g, all...) {
+			if got != want[i] {
+				t.Errorf("%s: %v, want %v", all[i], got, want[i])
+			}
+		}
+		if n := s.checks.Load(); n != 1 || len(old.proven) != 0 {
+			t.Errorf("%d checks by the old file, which remembers %d", n, len(old.proven))
 		}
 		g.work.Wait()
 	})

@@ -184,7 +184,7 @@ func New(o Options) *Server {
 	}
 	s.detail.on.Store(o.Detail)
 	s.watch.open(o.Store, cmp.Or(o.WatchBuffer, DefaultWatchBuffer), cmp.Or(o.LogBuffer, DefaultLogBuffer))
-	s.gate.open(o.Users, o.FailDelay)
+	s.gate.open(o.Users, o.FailDelay, o.Logger)
 	s.verbosity.Store(int32(o.Verbosity))
 	s.routes.Store(o.Routes)
 	for i := range o.Listen {

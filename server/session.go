@@ -113,7 +113,7 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 		}
 		ss.left--
 		r := &ss.parser.Request
-		if r.Verb >= protocol.Login {
+		if r.Verb.Authenticates() {
 			if out = ss.authenticate(w, r, out); ss.attempt != nil {
 				return n, out, parked
 			}
