@@ -208,13 +208,16 @@ func (r *udpReader) serve() {
 			case <-time.After(acceptPause):
 			}
 		case n <= protocol.FrameHeader:
-		case from.Port() == r.port || from.Port() == 0:
-			// The reply of a server that was made to answer another one. To answer it would begin a quarrel without end.
+		case r.quarrel(from.Port()):
 		default:
 			r.answer(r.in[:n], from)
 		}
 	}
 }
+
+// quarrel tells whether what comes from a port is the answer of a server to a request with a forged sender: another of our kind,
+// or one of the old services that answer everything. To answer that would begin a quarrel without end.
+func (r *udpReader) quarrel(port uint16) bool { return port == r.port || port < 1024 }
 
 // answer runs the commands of a datagram and sends their replies.
 func (r *udpReader) answer(datagram []byte, from netip.AddrPort) {

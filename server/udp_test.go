@@ -354,6 +354,12 @@ func TestUDPNoQuarrel(t *testing.T) {
 	if got := strings.Join(c.ask("get a\r\n"), "|"); got != "END\r\n" {
 		t.Errorf("it was obeyed: %q", got)
 	}
+	r := &udpReader{port: 11211}
+	for port, want := range map[uint16]bool{0: true, 7: true, 19: true, 1023: true, 1024: false, 11210: false, 11211: true, 65535: false} {
+		if r.quarrel(port) != want {
+			t.Errorf("port %d: %v", port, !want)
+		}
+	}
 }
 
 func TestUDPStatsLikeMemcached(t *testing.T) {
