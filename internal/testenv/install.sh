@@ -58,6 +58,7 @@ else
 	has initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need+=(postgresql)
 	modules=$(php -m 2>/dev/null || true)
 	has php || need+=(php-cli)
+	has openssl || need+=(openssl)
 	[ -x /usr/bin/memccapable ] || [ -x /usr/bin/memcapable ] || need+=(libmemcached-tools)
 	for module in pymemcache pylibmc bmemcached; do
 		/usr/bin/python3 -c "import $module" 2>/dev/null || need+=("python3-${module/bmemcached/binary-memcached}")
