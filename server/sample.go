@@ -35,10 +35,10 @@ type sampler struct {
 }
 
 const (
-	topSlots    = 128
+	topSlots    = 512    // keys told apart: none with a share of over 1/512 is missed
 	topHalfLife = 30_000 // milliseconds
 
-	// A sample costs about 200 ns, so that a worker spends at most a five-thousandth of its time on them.
+	// A sample costs about half a microsecond, so that a worker spends at most a thousandth of its time on them.
 	sampleMost = 1000 // samples a second, after which each stands for twice as many gets
 	sampleFew  = sampleMost / 4
 )

@@ -79,7 +79,7 @@ func (s *Server) routeNames() map[store.RouteID]string {
 
 // topMost is the most keys that top shows on telnet; without a number it shows topShown.
 const (
-	topMost  = topSlots
+	topMost  = 128
 	topShown = 20
 )
 

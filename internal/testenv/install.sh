@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs through apt what the tests need and this machine lacks, as root or by sudo, and says what. Without arguments: a C
 # compiler for the race detector, PostgreSQL's server, PgBouncer, the memcached clients of PHP, Python, Ruby, Perl and Node, the
-# tools that watch a memcached, and what its own tests need. With arguments: those packages. Node's client comes through npm, by
+# tools that watch a memcached, what its own tests need, and Chromium and Prometheus for the dashboard and the metrics. With arguments: those packages. Node's client comes through npm, by
 # the lock file with the tests' scripts, into ${XDG_CACHE_HOME:-~/.cache}/swordfish/node.
 # Services that come with a package are not started. Where apt or root is not to be had it says what is missing and goes
 # on: tests then skip, or with SWORDFISH_CI=1 fail.
@@ -74,6 +74,8 @@ else
 	[ -x /usr/sbin/collectd ] || need+=(collectd-core)
 	/usr/bin/perl -MTest::More -MIO::Socket::SSL -e 1 2>/dev/null || need+=(perl libio-socket-ssl-perl)
 	has strace || need+=(strace)
+	has chromium || need+=(chromium)
+	has promtool || need+=(prometheus)
 	has pgbouncer || [ -x /usr/sbin/pgbouncer ] || need+=(pgbouncer)
 	grep -qx memcached <<<"$modules" || need+=(php-memcached)
 	grep -qx memcache <<<"$modules" || need+=(php-memcache)

@@ -1,0 +1,155 @@
+package admin
+
+import (
+	"flag"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"swordfish/internal/testenv"
+)
+
+var screenshots = flag.String("screenshots", "", "directory to write pictures of the dashboard to")
+
+// looks are those that the dashboard is tried in.
+var looks = map[string]testenv.Look{
+	"light": {Width: 1440, Height: 900},
+	"dark":  {Width: 1440, Height: 900, Dark: true},
+	"phone": {Width: 390, Height: 844, Phone: true},
+}
+
+// grouped writes a number as the page does.
+func grouped(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// The dashboard shows the API's figures, asks nobody else, and the browser has nothing to say against it.
+func TestDashboard(t *testing.T) {
+	w := start(t, nil)
+	b := testenv.Chromium(t)
+	var keys strings.Builder
+	for id := range 1200 {
+		fmt.Fprintf(&keys, " user:%d", id+1)
+	}
+	w.memcached("get"+keys.String()+"\r\n", "END")
+	for range 1200 {
+		<-w.puts
+	}
+	w.memcached("get"+keys.String()+" none <b>user</b>\r\nset plain 0 0 1\r\nx\r\nversion\r\n", "VERSION")
+	for name, look := range looks {
+		t.Run(name, func(t *testing.T) {
+			p := b.Open(w.url+"/", look)
+			p.Until(`document.getElementById("state").textContent === "live"`)
+			st := read[Stats](t, w, "/api/stats")
+			route := read[[]Route](t, w, "/api/routes")[0]
+			total := func(name string) string {
+				return fmt.Sprintf(`[...document.querySelectorAll("#totals div")].find(e => e.firstChild.textContent === %q)?.lastChild.textContent`, name)
+			}
+			for what, want := range map[string]uint64{
+				total("gets"): st.Gets.Total, total("hits"): st.Gets.Hits, total("misses"): st.Gets.Misses, total("sets"): st.Sets,
+				total("loaded"): st.Fills.Loaded, total("no row"): st.Fills.Absent, total("loads failed"): st.Fills.Failed,
+				total("evicted"): st.Items.Evicted, total("items known to be absent"): uint64(st.Items.Negative),
+				`document.getElementById("now-items").textContent`:                   uint64(st.Items.Held),
+				`document.getElementById("now-shared").textContent`:                  uint64(st.Shared.Items),
+				`document.querySelector("#routes td:nth-child(3)")?.textContent`:     uint64(route.Items),
+				`document.querySelector("#routes td:nth-child(4)")?.textContent`:     route.Gets,
+				`document.querySelector("#routes td:nth-child(7)")?.textContent`:     route.Loaded,
+				`document.querySelector("#routes td:nth-child(8)")?.textContent`:     route.NoRow,
+				`document.querySelector("#sources td:nth-child(5)")?.textContent`:    route.Asked,
+				`document.querySelectorAll("#top tbody tr").length + ""`:             10,
+				`document.querySelectorAll(".plot canvas").length + ""`:              8,
+				`(document.documentElement.scrollWidth <= innerWidth) ? "1" : "0"`:   1,
+				`document.querySelectorAll("#now-used, #version").length + ""`:       2,
+				`document.querySelectorAll("#top button.key b, #top b").length + ""`: 0, // a key is text
+			} {
+				p.Until(what + " === " + strconv.Quote(grouped(want)))
+			}
+			if st.Gets.Total != 2402 || st.Items.Held < 1090 {
+				t.Errorf("stats: %+v", st)
+			}
+			if got := p.Text("#version"); got != "1.2.3" {
+				t.Errorf("version %q", got)
+			}
+			p.Eval(`document.getElementById("explain-key").value = "user:7"; document.getElementById("explain-form").requestSubmit()`, nil)
+			p.Until(`document.querySelector("#explain-result .badge")?.textContent === "fresh"`)
+			for _, want := range []string{"A GET gets the value.", "SELECT ord, name FROM users", "@id = 7", "shared by"} {
+				if got := p.Text("#explain-result"); !strings.Contains(got, want) {
+					t.Errorf("explained without %q: %s", want, got)
+				}
+			}
+			p.Eval(`document.getElementById("explain-key").value = "<img src=x onerror=alert(1)>".replaceAll(" ", "/"); document.getElementById("explain-form").requestSubmit()`, nil)
+			p.Until(`document.querySelector("#explain-result .badge")?.textContent === "absent"`)
+			p.Eval(`document.querySelector("#windows button").click()`, nil)
+			p.Until(`document.querySelector("#windows button").getAttribute("aria-pressed") === "true"`)
+			if got := p.Problems(); len(got) > 0 {
+				t.Errorf("problems: %q", got)
+			}
+			for _, address := range p.Requests() {
+				if !strings.HasPrefix(address, w.url+"/") {
+					t.Errorf("it asks for %s", address)
+				}
+			}
+			if *screenshots != "" {
+				p.Screenshot(path.Join(*screenshots, name+".png"), true)
+			}
+		})
+	}
+}
+
+// When the server goes away the page says so.
+func TestDashboardTellsOfLostServer(t *testing.T) {
+	w := start(t, nil)
+	p := testenv.Chromium(t).Open(w.url+"/", looks["light"])
+	p.Until(`document.getElementById("state").textContent === "live"`)
+	if err := w.admin.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.Until(`document.getElementById("state").textContent.startsWith("no connection") && document.getElementById("dot").classList.contains("lost")`)
+}
+
+// Every file is served with its type, and again only when it has changed. What the page names is there.
+func TestFilesOfThePage(t *testing.T) {
+	w := start(t, nil)
+	kinds := map[string]string{".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".LICENSE": "text/plain"}
+	files, err := fs.ReadDir(ui, "ui")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`"(/ui/[^"]+)"`)
+	for _, f := range files {
+		at := "/ui/" + f.Name()
+		if f.Name() == "index.html" {
+			at = "/"
+		}
+		a := w.ask("GET", at)
+		if kind := a.Header.Get("Content-Type"); a.StatusCode != http.StatusOK || !strings.HasPrefix(kind, kinds[path.Ext(f.Name())]) {
+			t.Errorf("%s: %s, %s", at, a.Status, kind)
+		}
+		if again := w.ask("GET", at, "If-None-Match: "+a.Header.Get("ETag")); again.StatusCode != http.StatusNotModified || again.body != "" {
+			t.Errorf("%s once more: %s", at, again.Status)
+		}
+		for _, m := range named.FindAllStringSubmatch(a.body, -1) {
+			if _, err := fs.Stat(ui, strings.TrimPrefix(m[1], "/")); err != nil {
+				t.Errorf("%s names %s", at, m[1])
+			}
+		}
+		if f.Name() != "uPlot.iife.min.js" && f.Name() != "uPlot.LICENSE" && f.Name() != "icon.svg" && strings.Contains(a.body, "://") {
+			t.Errorf("%s names another server", at)
+		}
+	}
+	if a := w.ask("GET", "/ui/nothing.js"); a.StatusCode != http.StatusNotFound {
+		t.Errorf("got %s", a.Status)
+	}
+	if a := w.ask("GET", "/ui/"); a.StatusCode != http.StatusNotFound {
+		t.Errorf("a list of files: %s", a.Status)
+	}
+}
