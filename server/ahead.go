@@ -12,6 +12,7 @@ import (
 // all of them together. Its entries die with the input: run forgets them when it begins.
 type ahead struct {
 	n, next int
+	shared  bool // it holds keys of several connections, which outlive a run
 	hashes  [store.AheadMost]uint64
 	keys    [store.AheadMost]aheadKey
 }
@@ -25,6 +26,13 @@ type aheadKey struct {
 }
 
 func (a *ahead) forget() { a.n, a.next = 0, 0 }
+
+// renew begins with the input of another run.
+func (a *ahead) renew() {
+	if !a.shared {
+		a.forget()
+	}
+}
 
 // add takes a key up, hashed; false when there is no room for more.
 func (w *worker) add(key []byte) bool {
@@ -117,18 +125,26 @@ func (w *worker) aheadCommands(in []byte, peek func(in []byte) (key []byte, n in
 		return
 	}
 	a.forget()
-	key, n := peek(in)
+	_, n := peek(in)
 	if n == 0 {
 		return
 	}
 	if _, second := peek(in[n:]); second == 0 {
 		return // one key has nobody to share the wait with
 	}
-	for n > 0 && w.add(key) {
-		in = in[n:]
-		key, n = peek(in)
-	}
+	w.addCommands(in, peek)
 	w.readAhead()
+}
+
+// addCommands takes up the keys of the gets that in begins with.
+func (w *worker) addCommands(in []byte, peek func(in []byte) (key []byte, n int)) {
+	for {
+		key, n := peek(in)
+		if n == 0 || !w.add(key) {
+			return
+		}
+		in = in[n:]
+	}
 }
 
 // readAhead has the store read for what was taken up.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"swordfish/store"
 )
 
 // poller is a worker's thread: the connections dealt to it and the epoll set that watches them.
@@ -30,6 +32,7 @@ type poller struct {
 	stalled  int     // connections that wait for their client to read
 	stopping bool
 	in       []byte // read buffer of all connections
+	staged   []staged
 	out      []byte // reply buffer of all connections
 	pieces   [][]byte
 	ticked   time.Time
@@ -48,6 +51,7 @@ type conn struct {
 	ready   bool      // in poller.ready
 	ending  bool      // to be closed once out is written
 	paused  bool      // in poller.paused; it is not read from
+	talks   bool      // sent much the last time
 	parked  bool      // an errand is under way; nothing is read or run until it is done
 }
 
@@ -72,7 +76,11 @@ func (p *poller) run() {
 	defer runtime.UnlockOSThread()
 	events := make([]unix.EpollEvent, batchEvents)
 	for {
-		n, err := unix.EpollWait(p.ep, events, p.timeout())
+		timeout := p.timeout()
+		n, err := waitBriefly(p.ep, events, timeout)
+		if n == 0 && err == nil && timeout != 0 {
+			n, err = unix.EpollWait(p.ep, events, timeout)
+		}
 		if err != nil {
 			if err != unix.EINTR {
 				p.s.log.Error().Err(err).Int("worker", p.w.id).Msg("epoll_wait")
@@ -81,12 +89,20 @@ func (p *poller) run() {
 		}
 		p.w.begin()
 		for _, ev := range events[:n] {
-			if ev.Fd == wakeMark {
+			c := (*conn)(nil)
+			if ev.Fd != wakeMark {
+				if c = p.conns[ev.Fd]; c == nil || n > 1 && p.stage(c, ev.Events) {
+					continue
+				}
+			}
+			p.answerStaged() // their input lies where others would read to
+			if c == nil {
 				p.news()
-			} else if c := p.conns[ev.Fd]; c != nil {
+			} else {
 				p.event(c, ev.Events)
 			}
 		}
+		p.answerStaged()
 		p.serveReady()
 		p.resume()
 		if (p.stalled > 0 || len(p.paused) > 0 || p.s.o.IdleTimeout > 0) && p.w.woke.Sub(p.ticked) >= p.tick() {
@@ -196,6 +212,74 @@ func (p *poller) event(c *conn, events uint32) {
 	}
 }
 
+// staged is a connection whose input was read and is to be answered together with that of others, so that the store can read
+// ahead for all of them.
+type staged struct {
+	c    *conn
+	data []byte // in the poller's read buffer
+}
+
+const (
+	stageRoom = readBuffer / store.AheadMost // bytes read of one connection
+	stageMost = stageRoom / 4                // a connection that sent more the last time is not staged
+)
+
+// stage reads from a connection that has nothing half done and uses to send little, and puts it off to answerStaged; false: it
+// is not one of those.
+func (p *poller) stage(c *conn, events uint32) bool {
+	if events&^unix.EPOLLOUT == 0 || c.owed > 0 || c.parked || c.paused || c.ready || c.talks || len(c.input.held) > 0 || !c.session.fresh() {
+		return false
+	}
+	space := p.in[len(p.staged)*stageRoom:][:stageRoom]
+	n, err := readNow(c.fd, space)
+	if !p.took(c, n, err) {
+		return true
+	}
+	p.staged = append(p.staged, staged{c, space[:n]})
+	p.w.addCommands(space[:n], c.session.peek())
+	if p.w.ahead.n == store.AheadMost || len(p.staged) == store.AheadMost {
+		p.answerStaged()
+	}
+	return true
+}
+
+// answerStaged answers the connections that were staged.
+func (p *poller) answerStaged() {
+	if len(p.staged) == 0 {
+		return
+	}
+	a := &p.w.ahead
+	if a.n > 1 {
+		a.shared = true
+		p.w.readAhead()
+	}
+	for _, s := range p.staged {
+		if p.conns[s.c.fd] == s.c {
+			p.answer(s.c, s.data)
+		}
+	}
+	a.shared = false
+	a.forget()
+	p.staged = p.staged[:0]
+}
+
+// took accounts for a read of n bytes; false: there is nothing to answer, as nothing has come or the connection is closed.
+func (p *poller) took(c *conn, n int, err error) bool {
+	switch {
+	case err == unix.EAGAIN || err == unix.EINTR:
+		return false
+	case err != nil || n <= 0:
+		p.close(c)
+		return false
+	}
+	p.w.n.BytesRead += uint64(n)
+	if now := p.w.now.Second(); c.info.last.Load() != now {
+		c.info.last.Store(now)
+	}
+	c.talks = n > stageMost
+	return true
+}
+
 // receive reads once and runs what is complete.
 func (p *poller) receive(c *conn) {
 	space := c.input.space(&p.w.buffers, p.in, c.session.parser.Need, p.w.now)
@@ -203,17 +287,9 @@ func (p *poller) receive(c *conn) {
 		p.pause(c)
 		return
 	}
-	n, err := unix.Read(c.fd, space)
-	switch {
-	case err == unix.EAGAIN || err == unix.EINTR:
+	n, err := readNow(c.fd, space)
+	if !p.took(c, n, err) {
 		return
-	case err != nil || n <= 0:
-		p.close(c)
-		return
-	}
-	p.w.n.BytesRead += uint64(n)
-	if now := p.w.now.Second(); c.info.last.Load() != now {
-		c.info.last.Store(now)
 	}
 	p.answer(c, c.input.add(p.in, n))
 }
@@ -293,7 +369,7 @@ func (p *poller) write(c *conn, o *output) error {
 	var n int
 	var err error
 	if len(o.pins) == 0 {
-		n, err = unix.Write(c.fd, o.bytes[o.sent:])
+		n, err = writeNow(c.fd, o.bytes[o.sent:])
 	} else {
 		p.pieces = o.pieces(p.pieces[:0])
 		n, err = unix.Writev(c.fd, p.pieces)

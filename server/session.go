@@ -68,11 +68,24 @@ func (ss *session) turn(reqsPerEvent int) {
 	ss.yielded = false
 }
 
+// fresh tells that no command is half read or half done.
+func (ss *session) fresh() bool {
+	return ss.parser.Idle() && !ss.parser.Locked && ss.dump == nil && ss.watching == nil && ss.attempt == nil
+}
+
+// peek returns what finds the key of a get in the connection's protocol.
+func (ss *session) peek() func(in []byte) (key []byte, n int) {
+	if ss.parser.Request.Form == protocol.Binary {
+		return protocol.PeekGet
+	}
+	return peekLine
+}
+
 // run executes the complete commands in in, appends their replies to out and returns how much of in is used up. The bytes
 // after that belong to the next call.
 func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 	n := 0
-	w.ahead.forget()
+	w.ahead.renew()
 	w.conn = ss.id
 	if ss.attempt != nil {
 		out = ss.endAttempt(w, out)
@@ -92,11 +105,7 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 			}
 		}
 		if ss.parser.Idle() && !ss.parser.Locked {
-			if ss.parser.Request.Form == protocol.Binary {
-				w.aheadCommands(in[n:], protocol.PeekGet)
-			} else {
-				w.aheadCommands(in[n:], peekLine)
-			}
+			w.aheadCommands(in[n:], ss.peek())
 		}
 		m, st := ss.parser.Parse(in[n:])
 		n += m

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -42,6 +43,10 @@ func serve(args []string, out, errOut io.Writer) error {
 func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Writer, ready func(a *app) error) error {
 	signal.Ignore(syscall.SIGPIPE) // whoever read the log may be gone
 	log := newLogger(errOut)
+	if os.Getenv("GOMAXPROCS") == "" {
+		// A worker keeps its place in the scheduler while it waits briefly for its next request; the others need theirs.
+		runtime.GOMAXPROCS(c.Threads + runtime.NumCPU())
+	}
 	zerolog.SetGlobalLevel(levelOf(c.Verbosity))
 	certificates, err := readCertificates(&c.TLS) // as root, whose files they may be
 	if err != nil {
