@@ -72,7 +72,7 @@ const (
 type logState struct {
 	head, tail uint32 // segments; noSegment where there is none
 	walked     uint32 // how far eviction has come in head
-	_          uint32
+	sealed     uint32 // 1: tail takes no more records
 	next       uint64 // log position of the next segment
 	used, live int64  // bytes of records, dead ones included or not
 	flushPos   uint64 // records before it are flushed
@@ -134,7 +134,7 @@ func (sh *shard) segment(loc uint32) *segMeta {
 // end returns the log position that the next record will not be below.
 func (sh *shard) end(log int) uint64 {
 	l := &sh.st.logs[log]
-	if l.tail == noSegment {
+	if l.tail == noSegment || l.sealed != 0 {
 		return l.next
 	}
 	m := &sh.s.p.meta[l.tail]
@@ -146,7 +146,7 @@ func (sh *shard) reserve(d *draft, why purpose) bool {
 	z := &sh.s.z
 	l := &sh.st.logs[d.log]
 	size := uint32(alignUp(uint64(d.size()), 1<<z.unitShift))
-	if l.tail != noSegment && uint64(sh.s.p.meta[l.tail].used+size) <= z.segment {
+	if l.tail != noSegment && l.sealed == 0 && uint64(sh.s.p.meta[l.tail].used+size) <= z.segment {
 		return true
 	}
 	seg, ok := sh.s.p.segment(why)
@@ -166,7 +166,7 @@ func (sh *shard) reserve(d *draft, why purpose) bool {
 	} else {
 		l.head, l.walked = seg, 0
 	}
-	l.tail = seg
+	l.tail, l.sealed = seg, 0
 	if old != noSegment && sh.s.p.meta[old].live == 0 {
 		sh.release(old)
 	}
@@ -187,7 +187,7 @@ func (sh *shard) release(seg uint32) {
 		meta[m.prev].next = m.next
 	}
 	if m.next == noSegment {
-		l.tail = m.prev
+		l.tail, l.sealed = m.prev, 1 // or records would come before what was noted of the log's end
 	} else {
 		meta[m.next].prev = m.prev
 	}
