@@ -216,7 +216,6 @@ func (s *Store) evict(sh *shard, n int) (walked int, done bool) {
 	}
 	m := &s.p.meta[seg]
 	began := time.Now()
-	tell := s.onEvict.Load()
 	// Where a segment holds much of the shard, its memory lies elsewhere, in data: then the others have their turn as well.
 	coarse := int64(m.live)*8 > sh.st.logs[probation].live+sh.st.logs[mainLog].live
 	for walked < n && l.head == seg && l.walked < m.used {
@@ -231,10 +230,6 @@ func (s *Store) evict(sh *shard, n int) (walked int, done bool) {
 		case sh.spare(h, log, &k, seg != l.tail):
 		default:
 			large := s.inPages(&k.rec)
-			if tell != nil && !k.rec.negative() {
-				e := sh.evicted(&k)
-				(*tell)(&e)
-			}
 			sh.evictOne(h, log, &k, &f)
 			if large {
 				n = walked // that frees much already
@@ -254,9 +249,14 @@ func (s *Store) evict(sh *shard, n int) (walked int, done bool) {
 	return walked, done || coarse
 }
 
-// evictOne takes a record out for want of memory. Its key is remembered unless it was in the main log for nothing.
+// evictOne takes a record out for want of memory, and tells of it. Its key is remembered unless it was in the main log for
+// nothing.
 func (sh *shard) evictOne(h uint64, log int, k *held, f *freed) {
 	if r := &k.rec; !r.negative() {
+		if tell := sh.s.onEvict.Load(); tell != nil {
+			e := sh.evicted(k)
+			(*tell)(&e)
+		}
 		sh.st.evictions++
 		if r.meta&metaFetched == 0 {
 			sh.st.evictedUnfetched++

@@ -16,7 +16,7 @@ import "math/bits"
 // counts against the limit.
 const (
 	arenaMagic   = 0x6873696664726f77 // "wordfish"
-	arenaLayout  = 2
+	arenaLayout  = 3
 	routeNameMax = 64
 )
 
@@ -56,7 +56,6 @@ type segMeta struct {
 	clock uint32 // key logs: the shard's insertion clock when it was opened
 	first uint32 // key logs: the earliest end of a record here, as far as known
 	due   uint32 // key logs: second of the next look for what is over
-	owner uint32 // key logs: one more than the shard's number
 }
 
 const noSegment = ^uint32(0)

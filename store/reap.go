@@ -2,6 +2,7 @@ package store
 
 import (
 	"math/bits"
+	"slices"
 	"time"
 )
 
@@ -81,8 +82,8 @@ func (sh *shard) sweep() {
 // reaper is one look at a segment, over as many lock holds as it takes.
 type reaper struct {
 	seg   uint32
-	log   uint32 // with start, tells that the segment is still the same
-	start uint64
+	log   uint32
+	start uint64 // log position of its first byte
 	off   uint32
 	sec   uint32             // when it began
 	ends  [endClasses]uint32 // bytes of what will be over, by how long from then
@@ -112,6 +113,8 @@ func classEnd(class int) uint32 {
 
 // reap looks at every segment that is due. rest is called between two lock holds; false ends the work.
 func (s *Store) reap(rest func() bool) {
+	s.reaping.Lock()
+	defer s.reaping.Unlock()
 	now := s.Now()
 	if at := s.epochs.flushAt.Load(); at != 0 && int64(now) >= at {
 		s.epochs.fire(at)
@@ -119,22 +122,23 @@ func (s *Store) reap(rest func() bool) {
 	s.epochs.mu.Lock()
 	prefixed := s.epochs.prefixed
 	s.epochs.mu.Unlock()
-	if n := s.epochs.moved.Load(); n != s.swept.Load() {
+	if n := s.epochs.moved.Load(); n != s.swept {
 		for i := range s.shards { // each catches up
 			s.shards[i].lock(now)
 			s.shards[i].mu.Unlock()
 		}
-		s.swept.Store(n)
+		s.swept = n
 	}
 	for i := range s.shards {
 		sh := &s.shards[i]
 		if sh.due.Load() > s.Now().Second() {
 			continue
 		}
+		var t turn
 		for {
 			var r reaper
 			sh.lock(s.Now())
-			ok := sh.nextDue(&r)
+			ok := sh.nextDue(&t, &r)
 			sh.mu.Unlock()
 			if !ok {
 				break
@@ -167,8 +171,19 @@ func (s *Store) reap(rest func() bool) {
 	}
 }
 
-// nextDue begins a look at a segment whose second has come; false: there is none, and the shard's own is set.
-func (sh *shard) nextDue(r *reaper) bool {
+// turn is one pass over the segments of a shard, the oldest of each log first. Those that come due again meanwhile, or that an
+// invalidation makes due, have to wait for the next turn: however many there are, other shards get theirs.
+type turn struct {
+	begun    bool
+	from     [logCount]uint64 // where it goes on
+	prefixes uint64           // that were invalidated before it began
+}
+
+// nextDue begins a look at the next segment of a turn whose second has come; false: there is none, and the shard's own is set.
+func (sh *shard) nextDue(t *turn, r *reaper) bool {
+	if !t.begun {
+		t.begun, t.prefixes = true, sh.seenPrefixes
+	}
 	now := sh.now.Second()
 	earliest := notDue
 	for log := range sh.st.logs {
@@ -181,16 +196,18 @@ func (sh *shard) nextDue(r *reaper) bool {
 		}
 		for seg := l.head; seg != noSegment; seg = sh.s.p.meta[seg].next {
 			m := &sh.s.p.meta[seg]
-			if m.due <= now {
+			if m.due <= now && m.start >= t.from[log] {
+				t.from[log] = m.start + 1
 				*r = reaper{seg: seg, log: m.log, start: m.start, sec: now, first: notDue}
-				m.due, m.first = notDue, notDue
+				m.due, m.first, sh.looked = notDue, notDue, seg
 				return true
 			}
 			earliest = min(earliest, m.due)
 		}
 	}
 	sh.due.Store(earliest)
-	sh.prefixes = nil // every record from before them was looked at
+	// Every record from before these was looked at.
+	sh.prefixes = slices.DeleteFunc(sh.prefixes, func(p shardPrefix) bool { return p.no <= t.prefixes })
 	return false
 }
 
@@ -202,7 +219,7 @@ func (s *Store) reapSome(sh *shard, r *reaper) (more bool) {
 	kind, touched := HoldExpire, 0
 	z := &s.z
 	m := &s.p.meta[r.seg]
-	if m.owner != uint32(sh.no)+1 || m.log != r.log || m.start != r.start { // it was emptied and is something else now
+	if sh.looked != r.seg { // it was emptied and is something else now
 		sh.mu.Unlock()
 		return false
 	}

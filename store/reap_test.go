@@ -229,3 +229,32 @@ func TestHoldClasses(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestReapingGoesRound: something that is invalidated again and again does not keep the reaper at one shard.
+func TestReapingGoesRound(t *testing.T) {
+	x := newTester(t, Options{Memory: 16 << 20})
+	id := x.routes(testRoute)[0]
+	for i := range 8000 {
+		x.write(Set, 0, fmt.Sprint("kept ", i), long, 0)
+		x.write(Set, id, fmt.Sprint("r ", i), "v", 0)
+		if i%2 == 0 {
+			x.write(Set, 0, fmt.Sprint("expires ", i), "v", x.c.now.Second()+1)
+		}
+	}
+	x.c.advance(10 * time.Second)
+	holds, looks := 0, x.Stats().ReapLooks
+	x.reap(func() bool {
+		x.Invalidate(id)
+		x.write(Set, id, fmt.Sprint("r ", holds), "v", 0)
+		holds++
+		return holds < 5000
+	})
+	looks = x.Stats().ReapLooks - looks
+	if holds == 5000 || looks > 40_000 {
+		t.Errorf("%d lock holds, %d records looked at", holds, looks)
+	}
+	if st := x.Stats(); st.Reaped != 4000 {
+		t.Errorf("%d expired items were taken out", st.Reaped)
+	}
+	verify(t, x.Store)
+}

@@ -30,18 +30,32 @@ type epochs struct {
 	stale    [MaxRoutes + 1]uint32
 }
 
+// flushNow also takes back a delayed flush.
 func (e *epochs) flushNow() {
 	e.mu.Lock()
 	e.flush++
 	e.moved.Add(1)
+	e.flushAt.Store(0)
 	e.mu.Unlock()
 }
 
-// fire runs the delayed flush of that moment, once.
+// delay sets a flush for a moment to come, in place of one that has not come yet.
+func (e *epochs) delay(at int64) {
+	e.mu.Lock()
+	e.flushAt.Store(at)
+	e.mu.Unlock()
+}
+
+// fire runs the delayed flush of that moment, once. Whoever sees it done by flushAt sees moved moved: what is stored from then on
+// is stored behind it.
 func (e *epochs) fire(at int64) {
-	if e.flushAt.CompareAndSwap(at, 0) {
-		e.flushNow()
+	e.mu.Lock()
+	if e.flushAt.Load() == at {
+		e.flush++
+		e.moved.Add(1)
+		e.flushAt.Store(0)
 	}
+	e.mu.Unlock()
 }
 
 func (e *epochs) invalidate(id RouteID) {
@@ -130,26 +144,32 @@ func (sh *shard) catchUp() {
 	sh.seenMoved = e.moved.Load()
 	sh.st.epochs++
 	end := [logCount]uint64{sh.end(probation), sh.end(mainLog)}
+	over := false // there are records that nobody is to see any more
 	if sh.seenFlush != e.flush {
 		sh.seenFlush = e.flush
 		sh.st.flushSerial = sh.st.serial
 		for log := range end {
 			sh.st.logs[log].flushPos = end[log]
 		}
+		over = true
 	}
 	if sh.seenPrefixes != e.prefixed {
 		sh.notePrefixes(e, end)
+		over = true
 	}
-	sh.sweep()
 	for id := 1; id < int(sh.s.hdr.nextID); id++ {
 		if seen := &sh.seen[id]; seen.gone != e.gone[id] || seen.stale != e.stale[id] {
 			c := &sh.st.routes[id]
 			c.stalePos, c.goneSerial = end, sh.st.serial
 			if seen.gone != e.gone[id] {
 				c.gonePos = end
+				over = over || c.items != 0 || c.neg != 0
 			}
 			seen.gone, seen.stale = e.gone[id], e.stale[id]
 		}
+	}
+	if over {
+		sh.sweep()
 	}
 }
 
@@ -157,10 +177,9 @@ func (sh *shard) catchUp() {
 // replaces a delayed one that has not come yet.
 func (s *Store) FlushAll(now, at Time) {
 	if at > now {
-		s.epochs.flushAt.Store(int64(at))
+		s.epochs.delay(int64(at))
 		return
 	}
-	s.epochs.flushAt.Store(0)
 	s.epochs.flushNow()
 }
 

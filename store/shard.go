@@ -22,6 +22,7 @@ type shard struct {
 	spared uint32 // records that eviction has let pass in the main log since it last took one
 	moving uint32 // segment that is being emptied; noSegment if none
 	moved  uint32 // how far
+	looked uint32 // segment that reap looks at; noSegment if none, or once it was given back
 
 	due atomic.Uint32 // second at which the first of its segments is due for reaping; written under mu
 
@@ -156,7 +157,7 @@ func (sh *shard) reserve(d *draft, why purpose) bool {
 	m := &sh.s.p.meta[seg]
 	m.start, m.log = l.next, uint32(d.log)
 	m.clock = sh.inserted()
-	m.first, m.due, m.owner = notDue, notDue, uint32(sh.no)+1
+	m.first, m.due = notDue, notDue
 	l.next += z.segment
 	old := l.tail
 	if old != noSegment {
@@ -194,6 +195,14 @@ func (sh *shard) release(seg uint32) {
 	l.used -= int64(m.used)
 	if sh.moving == seg {
 		sh.moving = noSegment
+	}
+	if sh.looked == seg {
+		sh.looked = noSegment
+	}
+	for _, c := range sh.cursors {
+		if c.seg == seg {
+			c.seg, c.off = m.next, 0
+		}
 	}
 	sh.s.p.release(seg)
 }

@@ -6,11 +6,9 @@ import "encoding/binary"
 // records of the route and the payloads that they brought, and before it puts another one that would be too many it takes out
 // the route's own, oldest first. So one route's flood costs the others nothing.
 
-// shareCursor is where the search for a route's oldest records in a shard goes on. Its segment is the same as then if owner,
-// log and start are.
+// shareCursor is where the search for a route's oldest records in a shard goes on. It moves on when its segment is given back.
 type shareCursor struct {
 	log, seg uint32
-	start    uint64
 	off      uint32
 }
 
@@ -77,12 +75,6 @@ func (sh *shard) keepShare(rs *routeState, size int, f *freed) {
 // there back to the oldest, once; false: that was the second time, or there is nothing.
 func (sh *shard) aim(c *shareCursor, turned *bool) bool {
 	meta := sh.s.p.meta
-	if c.seg != noSegment {
-		if m := &meta[c.seg]; m.owner != uint32(sh.no)+1 || m.log != c.log || m.start != c.start {
-			c.seg = noSegment // it was freed: begin anew, at the oldest there is
-			c.log = probation
-		}
-	}
 	for {
 		switch {
 		case c.seg == noSegment:
@@ -101,9 +93,7 @@ func (sh *shard) aim(c *shareCursor, turned *bool) bool {
 				}
 				*turned = true
 			}
-			continue
 		}
-		c.start = meta[c.seg].start
 	}
 }
 

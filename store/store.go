@@ -43,9 +43,10 @@ type Store struct {
 	warm         bool   // the items were there already
 	coldWhy      string // why not
 	holds        holds
-	swept        atomic.Uint64 // epochs.moved when the shards were last seen to catch up
-	inline       atomic.Int32  // records per lock hold before an insert
-	behind       atomic.Int32  // and in the background
+	reaping      sync.Mutex   // one reap at a time; taken before all other locks
+	swept        uint64       // epochs.moved when the shards were last seen to catch up; reaping guards it
+	inline       atomic.Int32 // records per lock hold before an insert
+	behind       atomic.Int32 // and in the background
 	wake         chan struct{}
 	quit         chan struct{}
 	stopOnce     sync.Once
@@ -183,7 +184,7 @@ func (s *Store) begin() bool {
 func (s *Store) openShard(i int) {
 	sh := &s.shards[i]
 	off := s.z.offShard + uint64(i)*s.z.shardBlock
-	sh.s, sh.no, sh.moving = s, i, noSegment
+	sh.s, sh.no, sh.moving, sh.looked = s, i, noSegment, noSegment
 	sh.due.Store(notDue)
 	sh.st = at[shardState](s.a, off)
 	off += alignUp(sizeOf[shardState](), 64)

@@ -14,7 +14,7 @@ func TestTailThatEmptied(t *testing.T) {
 		"invalidated": func(x tester, id RouteID) { x.Invalidate(id) },
 		"stale": func(x tester, id RouteID) {
 			x.MakeStale(id)
-			x.c.advance(time.Hour)
+			x.c.advance(2 * time.Hour)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -103,3 +103,19 @@ func TestPeek(t *testing.T) {
 	}
 	verify(t, x.Store)
 }
+
+// TestOnEvictOfAShare: what has to go for its route's cap is told of as well.
+func TestOnEvictOfAShare(t *testing.T) {
+	x := newTester(t, Options{Memory: 4 << 20})
+	r := testRoute
+	r.MemoryPercent = 5
+	id := x.routes(r)[0]
+	told := uint64(0)
+	x.OnEvict(func(*Evicted) { told++ })
+	for i := range 2000 {
+		x.write(Set, id, fmt.Sprint("key ", i), fmt.Sprintf("%0400d", i), 0)
+	}
+	if st := x.Stats(); st.Evictions == 0 || told != st.Evictions {
+		t.Errorf("%d evictions, told of %d", st.Evictions, told)
+	}
+}
