@@ -262,7 +262,7 @@ func (s *Store) sum() []byte {
 	for i := range z.shards {
 		off := z.offShard + uint64(i)*z.shardBlock
 		st := at[shardState](s.a, off)
-		add(off, sizeOf[shardState]())
+		add(off, alignUp(sizeOf[shardState](), 64)+uint64(z.leaseBuckets)*sizeOf[leaseBucket]())
 		add(off+z.offDir, min(4<<st.idx.depth, uint64(z.dirCap)*4))
 		off = z.offData + uint64(i)*z.dataBlock
 		ds := at[dataState](s.a, off)

@@ -302,6 +302,25 @@ func TestSavedFileThatDoesNotFit(t *testing.T) {
 		}
 		x.Close()
 	}
+	z := &x.z
+	damaged := bytes.Clone(whole) // what the sum does not tell of does no harm
+	for i := range z.ghostBuckets {
+		damaged[z.offShard+alignUp(sizeOf[shardState](), 64)+uint64(z.leaseBuckets)*sizeOf[leaseBucket]()+
+			uint64(i+1)*sizeOf[printBucket]()-1] |= 0x80
+	}
+	for i := range z.metBuckets {
+		damaged[z.offData+alignUp(sizeOf[dataState](), 64)+uint64(i+1)*sizeOf[printBucket]()-1] |= 0x80
+	}
+	put(damaged)
+	x = k.open()
+	if warm, why := x.Warm(); !warm {
+		t.Errorf("cold: %s", why)
+	}
+	for i := range 20_000 {
+		x.write(Set, 0, fmt.Sprint("more ", i), fmt.Sprintf("%0100d", i), 0)
+	}
+	verify(t, x.Store)
+	x.Close()
 	put(whole)
 	k.o.Memory = 4 << 20
 	check("-m 2, not 4")

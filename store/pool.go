@@ -228,14 +228,23 @@ func (p *pool) charge(n int64) bool {
 // given back to the system as they come free.
 func (p *pool) setLimit(n int64) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.avail.Add(n - p.limit.Load())
 	p.limit.Store(n)
-	p.cool(0)
+	for p.resident > n-p.z.fixed && (p.hot != noSegment || len(p.warm) > 0) {
+		p.cool(0)
+		p.mu.Unlock() // others need it as well
+		p.mu.Lock()
+	}
+	p.mu.Unlock()
 }
 
-// cool gives free memory back to the system until need more bytes fit beside what is memory.
+// coolMost bounds what is given back to the system in one go, beyond what is needed at once: every writer waits meanwhile.
+const coolMost = 1 << 20
+
+// cool gives free memory back to the system until need more bytes fit beside what is memory. After the limit was lowered it
+// gets there by pieces. The caller holds mu.
 func (p *pool) cool(need int64) {
+	need = min(need, p.limit.Load()-p.z.fixed-p.resident+max(need, 0)+coolMost)
 	p.coolRuns(need)
 	for p.resident+need > p.limit.Load()-p.z.fixed && p.hot != noSegment {
 		s := p.hot
@@ -250,10 +259,19 @@ func (p *pool) cool(need int64) {
 
 // trim gives free segments beyond keep bytes back to the system, a part of them each time, as they may be wanted again soon.
 func (p *pool) trim(keep int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if extra := int64(p.nHot)*int64(p.z.segment) - keep; extra > 0 {
-		p.cool(p.limit.Load() - p.z.fixed - p.resident + max(extra/8, min(extra, 1<<20)))
+	part := int64(0)
+	for done := int64(0); ; done += coolMost {
+		p.mu.Lock()
+		extra := int64(p.nHot)*int64(p.z.segment) - keep
+		if done == 0 {
+			part = max(extra/8, min(extra, coolMost))
+		}
+		if extra <= 0 || done >= part {
+			p.mu.Unlock()
+			return
+		}
+		p.cool(p.limit.Load() - p.z.fixed - p.resident + min(part-done, coolMost))
+		p.mu.Unlock()
 	}
 }
 

@@ -52,13 +52,18 @@ func (sh *shard) expect(m *segMeta, end uint32) {
 	}
 	m.first = min(m.first, end)
 	now := sh.now.Second()
-	sh.plan(m, end+max(end-min(end, now), 1))
+	sh.plan(m, later(end, end-min(end, now)))
+}
+
+// later returns the second that comes as long after end as said, and at least one.
+func later(end, by uint32) uint32 {
+	return uint32(min(uint64(end)+uint64(max(by, 1)), uint64(notDue-1)))
 }
 
 // closed plans the first look at a segment that gets no more records.
 func (sh *shard) closed(m *segMeta) {
 	if m.first != notDue {
-		sh.plan(m, m.first+1)
+		sh.plan(m, later(m.first, 0))
 	}
 }
 
@@ -282,11 +287,11 @@ func (s *Store) reapSome(sh *shard, r *reaper) (more bool) {
 // next returns the second of the next look at a segment that was opened at born: an eighth of what is live will be over, or
 // the first of it will have been over for as long as it was there before.
 func (r *reaper) next(born uint32) uint32 {
-	latest := r.first + max(r.first-min(born, r.first), 1)
+	latest := later(r.first, r.first-min(born, r.first))
 	sum := uint32(0)
 	for class, n := range r.ends {
 		if sum += n; n > 0 && sum*reapShare >= r.live {
-			return min(r.sec+classEnd(class)+1, latest)
+			return min(later(r.sec, classEnd(class)+1), latest)
 		}
 	}
 	return latest

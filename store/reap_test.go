@@ -258,3 +258,22 @@ func TestReapingGoesRound(t *testing.T) {
 	}
 	verify(t, x.Store)
 }
+
+// TestFarDeadlines: an end so far off that its double is past the last second is no reason to look at once, again and again.
+func TestFarDeadlines(t *testing.T) {
+	for _, deadline := range []uint32{1 << 30, 1<<31 - 1, 1 << 31, 1<<31 + 8, 1<<32 - 300, Expired - 1} {
+		x := newTester(t, Options{Memory: 1 << 20})
+		for i := range 2000 {
+			x.write(Set, 0, fmt.Sprint("key ", i), "v", deadline)
+		}
+		for range 4 {
+			x.c.advance(20 * time.Second)
+			holds := 0
+			x.reap(func() bool { holds++; return holds < 200 })
+			if holds > 0 {
+				t.Fatalf("deadline %d: looked at, %d lock holds, %d seconds from the start", deadline, holds, x.c.now.Second())
+			}
+		}
+		x.want(0, "key 7", "v")
+	}
+}

@@ -228,7 +228,8 @@ func storeRoute(r *config.Route) store.Route {
 	}
 }
 
-func seconds(d time.Duration) uint32 { return uint32(d / time.Second) }
+// seconds are what the store counts in. It adds up several: what is longer than 34 years is that.
+func seconds(d time.Duration) uint32 { return uint32(min(d/time.Second, 1<<30)) }
 
 func sourceSpecs(c *config.Config, opened sources) []filler.SourceSpec {
 	specs := make([]filler.SourceSpec, len(c.Sources))
