@@ -38,8 +38,8 @@ func TestComposeNamesWhatExists(t *testing.T) {
 	if err := yaml.Unmarshal(b, &compose); err != nil {
 		t.Fatal(err)
 	}
-	if len(compose.Services) != 3 {
-		t.Fatalf("got %d services, want 3", len(compose.Services))
+	if len(compose.Services) != 5 {
+		t.Fatalf("got %d services, want 5", len(compose.Services))
 	}
 	for name, service := range compose.Services {
 		var paths []string
@@ -69,7 +69,9 @@ func TestComposeNamesWhatExists(t *testing.T) {
 func TestConfigurationIsValid(t *testing.T) {
 	c, err := config.Load(config.Input{
 		Args: []string{"-l", "0.0.0.0", "-m", "64", "--config", "swordfish.yaml"},
-		Env:  func(name string) (string, bool) { return "postgres://u:p@localhost/demo", name == "DATABASE_URL" },
+		Env: func(name string) (string, bool) {
+			return map[string]string{"DATABASE_URL": "postgres://u:p@localhost/demo", "ADMIN_TOKEN": adminToken(t)}[name], true
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
