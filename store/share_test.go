@@ -2,7 +2,10 @@ package store
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"strings"
 	"testing"
+	"time"
 )
 
 // TestRouteKeepsToItsShare: a route with a cap stays within it however much of it is asked for, takes its own oldest out, and
@@ -79,5 +82,76 @@ func TestRouteKeepsToItsShare(t *testing.T) {
 			}
 			verify(t, x.Store)
 		})
+	}
+}
+
+// TestShareCountsWhateverHappens: what a capped route is said to have is what its records and their payloads take, through all
+// that changes them.
+func TestShareCountsWhateverHappens(t *testing.T) {
+	for seed := range uint64(8) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		x := newTester(t, Options{Memory: 2 << 20, MaxItem: 1 << 18})
+		r := testRoute
+		r.MemoryPercent = 20
+		id := x.routes(r)[0]
+		for step := range 3000 {
+			k := fmt.Sprint("key ", rng.IntN(300))
+			key, h := []byte(k), testHash([]byte(k))
+			route := id
+			if rng.IntN(20) == 0 {
+				route = 0 // a plain item, which the route's commands then meet
+			}
+			value := strings.Repeat(fmt.Sprint(rng.IntN(40), " "), []int{1, 100, 100, 500, 6000}[rng.IntN(5)])
+			if rng.IntN(5) == 0 {
+				value = strings.Repeat("7", 50)
+			}
+			switch rng.IntN(16) {
+			case 0, 1:
+				x.write(WriteOp(rng.IntN(3)), route, k, value, rng.Uint32N(2)*(x.c.now.Second()+9))
+			case 2:
+				x.Write(&Write{Op: Append, Key: key, Hash: h, Route: route, Now: x.c.now, Value: []byte("+" + value[:1]), WantCAS: true, Vivify: true})
+			case 3:
+				x.Delta(&Delta{Key: key, Hash: h, Route: route, Now: x.c.now, Delta: 5, Vivify: rng.IntN(3) == 0, WantCAS: rng.IntN(2) == 0})
+			case 4:
+				x.del(route, k)
+			case 5:
+				x.Touch(key, h, route, x.c.now, x.c.now.Second()+rng.Uint32N(20))
+			case 6:
+				x.Remove(&Deletion{Key: key, Hash: h, Route: route, Now: x.c.now, Drop: rng.IntN(2) == 0, Invalidate: rng.IntN(2) == 0})
+			case 7:
+				x.lookup(Lookup{Key: key, Route: route, Meta: true, Vivify: true, WantCAS: true, Access: true, Touch: rng.IntN(2) == 0})
+			case 8:
+				x.c.advance(time.Duration(rng.IntN(4000)) * time.Millisecond)
+			case 9:
+				x.reapAll()
+			case 10:
+				switch rng.IntN(8) {
+				case 0:
+					r.MemoryPercent = 20 - r.MemoryPercent // with and without a cap
+					x.routes(r)
+				case 1:
+					r.QueryPrint++
+					x.routes(r)
+				case 2:
+					x.Invalidate(id)
+				}
+			case 11:
+				x.pass(16)
+			default:
+				if l := x.get(id, k).leased; l.Serial != 0 {
+					x.PutLease(l, &Fill{Key: key, Route: id, Now: x.c.now, Value: []byte(value), Absent: rng.IntN(6) == 0, Failed: rng.IntN(6) == 0})
+				}
+			}
+			if step%500 == 499 {
+				x.pass(64)
+			}
+		}
+		verify(t, x.Store)
+		for i := range 300 {
+			x.del(id, fmt.Sprint("key ", i))
+		}
+		if st := x.RouteStats(id); st != (RouteStats{}) {
+			t.Errorf("seed %d: after all was deleted: %+v", seed, st)
+		}
 	}
 }

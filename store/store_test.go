@@ -446,6 +446,7 @@ func verify(t *testing.T, s *Store) {
 		sh := &s.shards[i]
 		sh.mu.Lock()
 		n, live := int64(0), map[uint32]uint32{}
+		var cells [MaxRoutes + 1]routeCell
 		for _, off := range tablesOf(sh.idx) {
 			for g := range sh.idx.tableAt(off).groups {
 				gr := &sh.idx.tableAt(off).g[g]
@@ -460,14 +461,34 @@ func verify(t *testing.T, s *Store) {
 					}
 					if r.meta&metaInline == 0 {
 						refs[r.handle]++
+						if r.route != 0 && r.state&statePays != 0 {
+							cells[r.route].bytes += int64(s.valueSize(&r))
+						}
 					}
 					n++
+					cell := &cells[r.route]
+					cell.bytes += int64(alignUp(uint64(r.size), 1<<s.z.unitShift))
+					switch {
+					case r.negative():
+						cell.neg++
+					case r.route != 0:
+						cell.items++
+						if r.state&stateKind == stateClient {
+							cell.client++
+						}
+					}
 					live[uint32(uint64(gr.loc[j])<<s.z.unitShift>>s.z.segShift)] += uint32(alignUp(uint64(r.size), 1<<s.z.unitShift))
 				}
 			}
 		}
 		if n != sh.st.items+sh.st.negative || n != int64(sh.st.idx.count) {
 			t.Errorf("shard %d: %d records in the index, %d items, %d negative, count %d", i, n, sh.st.items, sh.st.negative, sh.st.idx.count)
+		}
+		for id, c := range cells {
+			if has := &sh.st.routes[id]; has.bytes != c.bytes || has.items != c.items || has.client != c.client || has.neg != c.neg {
+				t.Errorf("shard %d route %d: %d bytes, %d items, %d of clients, %d negative; counted %d, %d, %d, %d",
+					i, id, c.bytes, c.items, c.client, c.neg, has.bytes, has.items, has.client, has.neg)
+			}
 		}
 		sh.check()
 		for log := range sh.st.logs {
