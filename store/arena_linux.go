@@ -39,15 +39,23 @@ func openFile(path string) (*os.File, error) {
 	return f, nil
 }
 
-// mapFile maps size bytes of f, which becomes the arena's. The file is made longer where it is shorter. most is how much of it
-// may come to be used: a file system without room for that would end the process in the middle of a write, so it is refused.
-func mapFile(f *os.File, size, most uint64) (*arena, error) {
+// roomFor tells whether most bytes of f may come to be used: a file system without room for that would end the process in the
+// middle of a write.
+func roomFor(f *os.File, most uint64) error {
 	var fs unix.Statfs_t
 	var st unix.Stat_t
 	if unix.Fstatfs(int(f.Fd()), &fs) == nil && unix.Fstat(int(f.Fd()), &st) == nil {
 		if room := fs.Bavail*uint64(fs.Bsize) + uint64(st.Blocks)*512; fs.Blocks > 0 && room < most {
-			return nil, fmt.Errorf("store: memory file %s: its file system has %d MiB left, and -m asks for %d", f.Name(), room>>20, most>>20)
+			return fmt.Errorf("store: memory file %s: its file system has %d MiB left, and -m asks for %d", f.Name(), room>>20, most>>20)
 		}
+	}
+	return nil
+}
+
+// mapFile maps size bytes of f, which becomes the arena's, if there is roomFor most. The file is made longer where it is shorter.
+func mapFile(f *os.File, size, most uint64) (*arena, error) {
+	if err := roomFor(f, most); err != nil {
+		return nil, err
 	}
 	if err := f.Truncate(int64(size)); err != nil {
 		return nil, fmt.Errorf("store: memory file %s: make it %d MiB long: %w", f.Name(), size>>20, err)

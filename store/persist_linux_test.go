@@ -366,3 +366,16 @@ func TestSavedFileThatDoesNotFit(t *testing.T) {
 		t.Error("a symbolic link was followed")
 	}
 }
+
+// TestMemoryFileNeedsRoom: a limit that the file's system cannot hold is refused, at the start and when it is raised.
+func TestMemoryFileNeedsRoom(t *testing.T) {
+	k := newKeeper(t, Options{Memory: 1 << 20})
+	x := k.open()
+	defer x.Close()
+	if err := roomFor(x.a.file, 1<<60); err == nil {
+		t.Error("there is room for an exbibyte")
+	}
+	if err := x.SetMemory(2 << 20); err != nil {
+		t.Error(err)
+	}
+}

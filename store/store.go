@@ -146,6 +146,11 @@ func (s *Store) SetMemory(bytes int64) error {
 	case bytes < s.z.fixed+8*int64(s.z.segment), int64(s.opt.MaxItem) > bytes/2:
 		return fmt.Errorf("%w: memory limit of %d bytes is too small for its tables or its item size limit", ErrOptions, bytes)
 	}
+	if s.a.file != nil {
+		if err := roomFor(s.a.file, uint64(bytes)); err != nil {
+			return fmt.Errorf("%w: %w", ErrOptions, err)
+		}
+	}
 	s.p.setLimit(bytes)
 	s.setReserve()
 	s.nudge()
