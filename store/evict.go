@@ -109,24 +109,35 @@ func (s *Store) compactData(ds *dataShard, n int, need bool) (moved int) {
 	return moved
 }
 
-// evictAny works on one shard until a segment is free, if that is soon, and then goes on to the next, so that whole segments
+// evictAny works on one shard until a segment is free, if that is soon, and then goes on to another, so that whole segments
 // come back and no shard is emptied before the others.
 func (s *Store) evictAny(n int) int {
 	for range s.shards {
 		v := s.victim.Load()
-		sh := &s.shards[v%uint32(len(s.shards))]
+		sh := &s.shards[v]
 		walked, done := s.tidy(sh, n)
 		if !done && walked == 0 && !s.opt.NoEvict {
 			walked, done = s.evict(sh, n)
 		}
 		if done || walked == 0 {
-			s.victim.CompareAndSwap(v, v+1)
+			s.victim.CompareAndSwap(v, s.nextVictim(walked > 0))
 		}
 		if walked > 0 {
 			return walked
 		}
 	}
 	return 0
+}
+
+// nextVictim returns the shard whose turn it is, or with choice the next one where that holds more items: all shards lose alike
+// then, and what chance brought one more than the others goes first.
+func (s *Store) nextVictim(choice bool) uint32 {
+	n := uint32(len(s.shards))
+	v := s.turn.Add(1) % n
+	if o := (v + 1) % n; choice && s.shards[o].held() > s.shards[v].held() {
+		return o
+	}
+	return v
 }
 
 // tidy moves at most n records out of the emptiest segment of a shard whose logs are dead by more than their share. The
@@ -217,6 +228,8 @@ func (s *Store) evict(sh *shard, n int) (walked int, done bool) {
 	m := &s.p.meta[seg]
 	began := time.Now()
 	// Where a segment holds much of the shard, its memory lies elsewhere, in data: then the others have their turn as well.
+	// And no pass takes so much from one log that it is far below its share.
+	most := sh.st.items / maxPass
 	coarse := int64(m.live)*8 > sh.st.logs[probation].live+sh.st.logs[mainLog].live
 	for walked < n && l.head == seg && l.walked < m.used {
 		h, k := sh.step(seg, &l.walked)
@@ -227,11 +240,11 @@ func (s *Store) evict(sh *shard, n int) (walked int, done bool) {
 		switch {
 		case k.is >= isExpired:
 			sh.expire(h, k.loc, &k.rec, k.is, &f)
-		case sh.spare(h, log, &k, seg != l.tail):
+		case sh.spare(h, log, &k, seg != l.tail || m.live > uint32(alignUp(uint64(k.rec.size), 1<<s.z.unitShift))):
 		default:
 			large := s.inPages(&k.rec)
 			sh.evictOne(h, log, &k, &f)
-			if large {
+			if most--; large || most <= 0 {
 				n = walked // that frees much already
 			}
 		}
@@ -263,9 +276,9 @@ func (sh *shard) evictOne(h uint64, log int, k *held, f *freed) {
 		}
 		switch {
 		case log == probation:
-			sh.gh.remember(h, evictedOnProbation)
+			sh.gh.remember(h, evictedOnProbation, sh.st.items)
 		case r.meta&metaFetched != 0:
-			sh.gh.remember(h, evictedFromMain)
+			sh.gh.remember(h, evictedFromMain, sh.st.items)
 		}
 	}
 	sh.unlink(h, k.loc, &k.rec, f)

@@ -1,8 +1,18 @@
 package store
 
 // ghosts remember which keys were evicted lately, and how, for two bytes each, so that those that come back get a better
-// place than strangers.
-type ghosts []printBucket
+// place than strangers. How far back a shard remembers follows from how many items it holds: with large values few, so that
+// only a part of the table is in use. The shard's lock guards them.
+type ghosts struct {
+	b    []printBucket // the most that can be in use
+	used *uint32       // of them, in the arena
+}
+
+// Prints that a bucket in use is to hold, as one a key held: as many as fit, and more than chance gives one bucket.
+const (
+	ghostsMost  = printWays - 3
+	ghostsLeast = 8
+)
 
 // How a key was evicted, as its print tells.
 type eviction uint8
@@ -16,8 +26,9 @@ const (
 // fromMain in a print tells evictedFromMain; the other 15 bits are of the hash.
 const fromMain = 1 << 15
 
-// remember notes that h was evicted.
-func (gh ghosts) remember(h uint64, how eviction) {
+// remember notes that h was evicted from a shard of so many items.
+func (gh ghosts) remember(h uint64, how eviction, items int64) {
+	gh.fit(items)
 	b, print := gh.bucket(h)
 	if how == evictedFromMain {
 		print |= fromMain
@@ -25,10 +36,25 @@ func (gh ghosts) remember(h uint64, how eviction) {
 	b.add(print)
 }
 
-// recall tells how h was evicted, and forgets it. An eviction before about the last n is unknown.
-func (gh ghosts) recall(h uint64, n int64) eviction {
+// fit sets how many buckets are in use. What stands in a bucket that another takes over from is lost.
+func (gh ghosts) fit(items int64) {
+	n, most := max(*gh.used, 1), uint32(len(gh.b))
+	for items > int64(n)*ghostsMost && n < most {
+		more := min(2*n, most)
+		clear(gh.b[n:more])
+		n = more
+	}
+	for items < int64(n)*ghostsLeast && n > 1 {
+		n /= 2
+	}
+	*gh.used = n
+}
+
+// recall tells how h was evicted, and forgets it. An eviction that lies further back than about the number of items is
+// unknown.
+func (gh ghosts) recall(h uint64, items int64) eviction {
 	b, print := gh.bucket(h)
-	for age := range int(min(n/int64(len(gh))+1, printWays)) {
+	for age := range int(min(items/int64(max(*gh.used, 1))+1, printWays)) {
 		p := &b.print[(int(b.next)+printWays-1-age)%printWays]
 		if *p&^fromMain != print {
 			continue
@@ -44,5 +70,5 @@ func (gh ghosts) recall(h uint64, n int64) eviction {
 }
 
 func (gh ghosts) bucket(h uint64) (*printBucket, uint16) {
-	return &gh[h>>20%uint64(len(gh))], max(uint16(h>>40)&^fromMain, 1)
+	return &gh.b[h>>20%uint64(max(*gh.used, 1))], max(uint16(h>>40)&^fromMain, 1)
 }

@@ -23,13 +23,14 @@ func (sh *shard) check() {
 		return
 	}
 	st := sh.st
-	live := int64(0)
+	live, inLogs := int64(0), int64(0)
 	for log := range st.logs {
 		l := &st.logs[log]
 		if l.live < 0 || l.live > l.used {
 			panic(fmt.Sprintf("store: shard %d: log %d has %d live bytes of %d", sh.no, log, l.live, l.used))
 		}
 		live += l.live
+		inLogs += l.items
 	}
 	items, bytes := int64(0), int64(0)
 	for id := range st.routes {
@@ -43,6 +44,8 @@ func (sh *shard) check() {
 	switch {
 	case st.bytes != live || bytes < live:
 		panic(fmt.Sprintf("store: shard %d: %d bytes in its logs, counted %d, by route %d", sh.no, live, st.bytes, bytes))
+	case inLogs != st.items:
+		panic(fmt.Sprintf("store: shard %d: %d items in its logs, counted %d", sh.no, inLogs, st.items))
 	case st.items < items || st.negative < 0 || int64(st.idx.count) != st.items+st.negative:
 		panic(fmt.Sprintf("store: shard %d: %d items, %d of routes, %d negative, %d in the index", sh.no, st.items, items, st.negative, st.idx.count))
 	}

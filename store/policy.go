@@ -9,8 +9,8 @@ package store
 // main log at once: it is asked for again and again, only slowly. A key that went from the main log, though it had been read,
 // is on probation again, but with a hit. The figures behind these numbers are in docs/decisions.
 const (
-	probationShare = 8   // probation has an 8th of the records' bytes,
-	probationLeast = 120 // room for so many items, or in a tiny shard half: with fewer nothing has time to be hit
+	probationShare = 8   // probation has an 8th of the items,
+	probationLeast = 120 // but this many of all shards', or in a tiny store half: with fewer nothing has time to be hit
 	gateShare      = 20
 	spareMost      = 128 // records that may pass their turn before one goes regardless, so that a few passes always free
 )
@@ -58,16 +58,16 @@ func (sh *shard) enlist(h uint64, k *held, d *draft) {
 // overfull returns the log that has more than its share.
 func (sh *shard) overfull() int {
 	p, m := &sh.st.logs[probation], &sh.st.logs[mainLog]
-	live := p.live + m.live
-	share := min(max(live/probationShare, live*probationLeast/max(sh.st.items, 1)), live/2)
-	if m.head == noSegment || p.head != noSegment && p.live > share {
+	all := p.items + m.items
+	share := min(max(all/probationShare, probationLeast/int64(sh.s.z.shards)), all/2)
+	if m.head == noSegment || p.head != noSegment && p.items > share {
 		return probation
 	}
 	return mainLog
 }
 
 // spare lets a record that earned it pass its turn, by putting it at the end of the main log; false: it has to go. others
-// tells that the record's segment is not the one being written, where it would only meet itself.
+// tells that it will not be the next to have a turn, alone in the segment being written.
 func (sh *shard) spare(h uint64, log int, k *held, others bool) bool {
 	r := &k.rec
 	hits := r.meta & metaHits

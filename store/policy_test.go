@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 )
 
@@ -115,11 +116,12 @@ func TestRecall(t *testing.T) {
 		{"overwritten", evictedOnProbation, printWays, 1 << 40, unknown},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			table := make(ghosts, buckets)
+			used := uint32(buckets)
+			table := ghosts{make([]printBucket, buckets), &used}
 			const h = 0xbeef << 40
-			table.remember(h, tc.how)
+			table.remember(h, tc.how, 16*buckets)
 			for i := range tc.since {
-				table.remember(uint64(i+1)<<40, evictedOnProbation)
+				table.remember(uint64(i+1)<<40, evictedOnProbation, 16*buckets)
 			}
 			if got := table.recall(h, tc.items); got != tc.want {
 				t.Errorf("got %d, want %d", got, tc.want)
@@ -128,5 +130,38 @@ func TestRecall(t *testing.T) {
 				t.Errorf("got %d the second time", got)
 			}
 		})
+	}
+}
+
+// TestGhostsReachAsFarAsItems: what was evicted among the last n of a shard of n items is known, what lies much further back
+// is not, whether n fills the table or a few of its buckets, and after n changed as well.
+func TestGhostsReachAsFarAsItems(t *testing.T) {
+	used := uint32(0)
+	table := ghosts{make([]printBucket, 300), &used}
+	rng := rand.New(rand.NewPCG(1, 1))
+	for _, items := range []int{10, 100, 1000, 8000, 300, 10, 3000} {
+		keys := make([]uint64, 4*items)
+		for i := range keys {
+			keys[i] = rng.Uint64()
+			table.remember(keys[i], evictedOnProbation, int64(items))
+		}
+		known := func(from, to int) float64 { // share of those evicted so many ago
+			n := 0
+			for _, h := range keys[len(keys)-to : len(keys)-from] {
+				if table.recall(h, int64(items)) != unknown {
+					n++
+				}
+			}
+			return float64(n) / float64(to-from)
+		}
+		if late := known(0, items/2); late < 0.85 {
+			t.Errorf("of %d items: %.2f of the last half are known", items, late)
+		}
+		if early := known(5*items/2, 4*items); early > 0.1 {
+			t.Errorf("of %d items: %.2f of what was evicted long ago is known", items, early)
+		}
+	}
+	if strangers := rng.Uint64(); table.recall(strangers, 3000) != unknown {
+		t.Error("a stranger is known")
 	}
 }

@@ -39,6 +39,8 @@ type shardState struct {
 	logs        [logCount]logState
 	epochs      uint32 // how often one has moved: while 0, no record is looked up in them
 	leases      uint32
+	ghosts      uint32 // buckets of them in use
+	_           uint32
 	flushSerial uint64 // leases up to it are flushed
 	serial      uint64 // of the last lease
 	cas         uint64 // of the last CAS given out here
@@ -76,6 +78,7 @@ type logState struct {
 	sealed     uint32 // 1: tail takes no more records
 	next       uint64 // log position of the next segment
 	used, live int64  // bytes of records, dead ones included or not
+	items      int64  // live records that are not negative
 	flushPos   uint64 // records before it are flushed
 	sweep      uint64 // segments from before it are to be looked at, whatever their plan
 	ages       ages
@@ -174,6 +177,13 @@ func (sh *shard) reserve(d *draft, why purpose) bool {
 	return true
 }
 
+// held returns how many items the shard holds.
+func (sh *shard) held() int64 {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.st.items
+}
+
 // inserted is the shard's insertion clock, in KiB that were put on probation.
 func (sh *shard) inserted() uint32 { return uint32(sh.end(probation) >> 10) }
 
@@ -220,6 +230,9 @@ func (sh *shard) append(d *draft) (loc uint32) {
 	m.live += size
 	l.used += int64(size)
 	l.live += int64(size)
+	if !d.negative() {
+		l.items++
+	}
 	sh.count(d.route, d.state, int64(size), 1)
 	sh.expect(m, sh.endOf(d.route, d.state, d.filled, d.expiry))
 	return uint32(off >> z.unitShift)
@@ -256,10 +269,14 @@ func (sh *shard) drop(loc uint32, r *record) {
 	seg := uint32(uint64(loc) << z.unitShift >> z.segShift)
 	size := uint32(alignUp(uint64(r.size), 1<<z.unitShift))
 	m := &sh.s.p.meta[seg]
+	l := &sh.st.logs[m.log]
 	m.live -= size
-	sh.st.logs[m.log].live -= int64(size)
+	l.live -= int64(size)
+	if !r.negative() {
+		l.items--
+	}
 	sh.count(r.route, r.state, int64(size), -1)
-	if m.live == 0 && seg != sh.st.logs[m.log].tail {
+	if m.live == 0 && seg != l.tail {
 		sh.release(seg)
 	}
 }

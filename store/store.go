@@ -34,6 +34,7 @@ type Store struct {
 	epochs  epochs
 
 	victim  atomic.Uint32 // key shard whose oldest segment is being evicted
+	turn    atomic.Uint32 // counts up to the shard that has its turn after it
 	compact atomic.Uint32 // data shard to look at next
 
 	onEvict      atomic.Pointer[func(*Evicted)] // nil: nobody wants to know
@@ -195,7 +196,7 @@ func (s *Store) openShard(i int) {
 	off += alignUp(sizeOf[shardState](), 64)
 	sh.lt = sliceAt[leaseBucket](s.a, off, s.z.leaseBuckets)
 	off += uint64(s.z.leaseBuckets) * sizeOf[leaseBucket]()
-	sh.gh = sliceAt[printBucket](s.a, off, s.z.ghostBuckets)
+	sh.gh = ghosts{sliceAt[printBucket](s.a, off, s.z.ghostBuckets), &sh.st.ghosts}
 	off += uint64(s.z.ghostBuckets) * sizeOf[printBucket]()
 	sh.idx = newIndex(s.a, s.p, &sh.st.idx, sliceAt[uint32](s.a, off, s.z.dirCap), sh.hashAt)
 }
