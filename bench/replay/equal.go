@@ -7,10 +7,9 @@ import (
 
 // Outcome is what a replay into the store found.
 type Outcome struct {
-	Misses      int
-	Held        int // objects, on average from the first eviction on; without one, at the end
-	Least, Most int // held from then on
-	Shards      int
+	Misses int
+	Held   int // objects, on average from the first eviction on; without one, at the end
+	Shards int
 }
 
 // samples is how often a replay looks at the number of objects held.
@@ -23,7 +22,7 @@ func (e Equal) Replay(ids []uint32) (Outcome, error) {
 		return Outcome{}, err
 	}
 	defer p.Close()
-	o := Outcome{Shards: p.Shards(), Least: math.MaxInt}
+	o := Outcome{Shards: p.Shards()}
 	sum, n := 0, 0
 	look := func() {
 		s := p.Stats()
@@ -35,7 +34,6 @@ func (e Equal) Replay(ids []uint32) (Outcome, error) {
 		sum += items
 		n++
 		o.Held = (sum + n/2) / n
-		o.Least, o.Most = min(o.Least, items), max(o.Most, items)
 	}
 	every := len(ids)/samples + 1
 	for i, id := range ids {
@@ -47,9 +45,6 @@ func (e Equal) Replay(ids []uint32) (Outcome, error) {
 		}
 	}
 	look()
-	if n == 0 {
-		o.Least, o.Most = o.Held, o.Held
-	}
 	return o, p.Err()
 }
 
@@ -61,9 +56,9 @@ const Near = 0.015
 // segments, on the index's growth and on the reserve. The result is the nearest that was found.
 func Fit(ids []uint32, n int, seed uint64, progress func(Equal, Outcome)) (Equal, error) {
 	// About 300 bytes an object, more where few objects are to fill the smallest store.
-	const smallest, usable = 1 << 20, 0.8
-	e := Equal{Seed: seed, Value: min(max(int(usable*smallest/float64(n))-equalKey-16, 160), ValueMost)}
-	e.Memory = max(int64(float64(n*(e.Value+equalKey+16))/usable), smallest)
+	const usable = 0.8
+	e := Equal{Seed: seed, Value: min(max(int(usable*MemoryLeast/float64(n))-equalKey-16, 80), ValueMost)}
+	e.Memory = max(int64(float64(n*(e.Value+equalKey+16))/usable), MemoryLeast)
 	best, off := e, math.Inf(1)
 	for range 6 {
 		o, err := e.Replay(ids)
@@ -75,7 +70,7 @@ func Fit(ids []uint32, n int, seed uint64, progress func(Equal, Outcome)) (Equal
 		if d := math.Abs(math.Log(ratio)); d < off {
 			best, off = e, d
 		}
-		next := max(int64(float64(e.Memory)*ratio), smallest)
+		next := max(int64(float64(e.Memory)*ratio), MemoryLeast)
 		if off < Near || next == e.Memory {
 			break
 		}

@@ -9,11 +9,11 @@ import (
 	"swordfish/store"
 )
 
-// Equal is the product's store, driven in this process with objects of equal size. Keys have 128 bytes, so that a few hundred
+// Equal is the product's store, driven in this process with objects of equal size. Keys have 200 bytes, so that a few hundred
 // objects with values of at most 1,000 bytes fill the smallest store. No two values are alike, not even those put under one
 // key one after the other: each stays in its record, and nothing is shared.
 type Equal struct {
-	Memory int64 // the store's limit in bytes, at least 1 MiB
+	Memory int64 // the store's limit in bytes, at least MemoryLeast
 	Value  int   // bytes of every value, 8 to ValueMost
 	Seed   uint64
 }
@@ -21,7 +21,10 @@ type Equal struct {
 // ValueMost is the longest value that the smallest store keeps in its key's record.
 const ValueMost = 1000
 
-const equalKey = 128
+const equalKey = 200
+
+// MemoryLeast is the limit of the smallest store.
+const MemoryLeast = 1 << 20
 
 // Product is a store that answers as a Model does. Close it after use.
 type Product struct {

@@ -1,59 +1,73 @@
 package main
 
 import (
-	"cmp"
 	"slices"
 
 	"swordfish/bench/replay"
 )
 
-// equal replays each trace into the store, several times, and into the models.
-func equal(o *options, r *report) error {
-	r.addf(`Miss ratios of the store itself, driven in one process with equal objects, beside models that hold as many. "Held" is how
-many objects the store held on average from its first eviction on, and the least and most; the models hold exactly the
-average. Of %d replays with different hash seeds the one with the median ratio stands here, with the range of the ratios.
-"Cold" is what any cache misses: each object's first request. "Ideal" is our policy without segments, shards and prints.
+// apart is how far the limits of the replays at one point lie apart, as a share. Where a cache holds a few hundred objects,
+// miss ratios jump from one size to the next; several sizes even that out.
+const apart = 0.01
 
-| trace | cache | held | limit, value, shards | cold | ours | segmented LRU | **ours / segmented LRU** | range | LRU | S3-FIFO | ideal |
+// equal replays each trace into the store, at several limits around the one that holds the wanted number, and into the models.
+func equal(o *options, r *report) error {
+	r.addf(`Miss ratios of the store itself, driven in one process with equal objects, beside models that hold as many. Each row is
+%d replays with different hash seeds, at limits one percent apart around the one at which the store holds the stated share of the
+trace's objects. "Held" is how many objects a replay found held on average from the first eviction on, at the lowest and the
+highest limit; the models hold exactly as many. Ratios of misses are geometric means over the replays, in the next column their
+range. "Cold" is what any cache misses: each object's first request. "Ideal" is our policy without segments, shards and prints.
+
+| trace | cache | held | limit, value, shards | cold | ours | segmented LRU | **ours / segmented LRU** | range | LRU / seg. | S3-FIFO / seg. | ideal / seg. |
 |---|---|---|---|---|---|---|---|---|---|---|---|
 `, o.runs)
 	var ours, lru, s3, ideal, notCold ratios
 	err := o.eachPoint(r, "0.01,0.1", 500, func(p *point) error {
 		t := p.trace
-		e, err := replay.Fit(t.IDs, p.objects, o.seed, func(e replay.Equal, out replay.Outcome) {
+		fit, err := replay.Fit(t.IDs, p.objects, o.seed, func(e replay.Equal, out replay.Outcome) {
 			r.progressf("%s: %.2f MiB hold %d of %d", p, mib(e.Memory), out.Held, p.objects)
 		})
 		if err != nil {
 			return err
 		}
-		var runs []replay.Compared
+		var a replay.Compared // sums
+		var vsOurs, vsLRU, vsS3, vsIdeal ratios
+		least, most := 0, 0
 		for i := range o.runs {
+			e := fit
 			e.Seed = o.seed + uint64(i)
+			e.Memory = max(int64(float64(fit.Memory)*(1+apart*(float64(i)-float64(o.runs-1)/2))), replay.MemoryLeast)
 			c, err := replay.Compare(e, t.IDs, t.Objects)
 			if err != nil {
 				return err
 			}
 			r.progressf("%s: held %d, missed %d, segmented LRU %d: %.3f", p, c.Held, c.Misses, c.Segmented, share(c.Misses, c.Segmented))
-			runs = append(runs, c)
+			if i == 0 {
+				least, most = c.Held, c.Held
+			}
+			least, most = min(least, c.Held), max(most, c.Held)
+			a.Misses += c.Misses
+			a.Segmented += c.Segmented
+			a.Shards = c.Shards
+			vsOurs = append(vsOurs, share(c.Misses, c.Segmented))
+			vsLRU = append(vsLRU, share(c.LRU, c.Segmented))
+			vsS3 = append(vsS3, share(c.S3FIFO, c.Segmented))
+			vsIdeal = append(vsIdeal, share(c.Ideal, c.Segmented))
 			if r.late() {
 				return errLimit
 			}
 		}
-		slices.SortFunc(runs, func(a, b replay.Compared) int {
-			return cmp.Compare(share(a.Misses, a.Segmented), share(b.Misses, b.Segmented))
-		})
-		c, first, last := runs[len(runs)/2], runs[0], runs[len(runs)-1]
-		n := len(t.IDs)
-		r.addf("| %s | %g %% | %d (%d-%d) | %.2f MiB, %d, %d | %.3f | %.4f | %.4f | **%.3f** | %.3f-%.3f | %.4f | %.4f | %.4f |\n",
-			p.name, p.share*100, c.Held, c.Least, c.Most, mib(e.Memory), e.Value, c.Shards, share(p.cold, n),
-			share(c.Misses, n), share(c.Segmented, n), share(c.Misses, c.Segmented), share(first.Misses, first.Segmented),
-			share(last.Misses, last.Segmented), share(c.LRU, n), share(c.S3FIFO, n), share(c.Ideal, n))
-		ours = append(ours, share(c.Misses, c.Segmented))
-		lru = append(lru, share(c.LRU, c.Segmented))
-		s3 = append(s3, share(c.S3FIFO, c.Segmented))
-		ideal = append(ideal, share(c.Ideal, c.Segmented))
-		if c.Segmented > p.cold {
-			notCold = append(notCold, share(c.Misses, c.Segmented))
+		n := len(t.IDs) * o.runs
+		r.addf("| %s | %g %% | %d-%d | %.2f MiB, %d, %d | %.3f | %.4f | %.4f | **%.3f** | %.3f-%.3f | %.3f | %.3f | %.3f |\n",
+			p.name, p.share*100, least, most, mib(fit.Memory), fit.Value, a.Shards, share(p.cold, len(t.IDs)),
+			share(a.Misses, n), share(a.Segmented, n), vsOurs.mean(), slices.Min(vsOurs), slices.Max(vsOurs),
+			vsLRU.mean(), vsS3.mean(), vsIdeal.mean())
+		ours = append(ours, vsOurs.mean())
+		lru = append(lru, vsLRU.mean())
+		s3 = append(s3, vsS3.mean())
+		ideal = append(ideal, vsIdeal.mean())
+		if a.Segmented > p.cold*o.runs {
+			notCold = append(notCold, vsOurs.mean())
 		}
 		return nil
 	})

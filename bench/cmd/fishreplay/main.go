@@ -43,7 +43,7 @@ func main() {
 	flag.StringVar(&o.only, "trace", "", "only the traces with these `names`, with commas")
 	flag.StringVar(&o.shares, "shares", "", "cache sizes as `shares` of a trace's objects; default 0.01,0.1 for equal and 0.1,0.25 for servers")
 	flag.IntVar(&o.least, "least", 0, "leave out caches of fewer `objects`; default 500 for equal and 10000 for servers")
-	flag.IntVar(&o.runs, "runs", 3, "equal: `replays` with different seeds")
+	flag.IntVar(&o.runs, "runs", 5, "equal: `replays` of each point, with different seeds and limits one percent apart")
 	flag.Uint64Var(&o.seed, "seed", 1, "first seed of the key hash and of random choices")
 	flag.StringVar(&o.out, "out", "", "also write the report to this `file`")
 	flag.DurationVar(&o.limit, "limit", 40*time.Minute, "give up after this time, with what there is")

@@ -62,7 +62,7 @@ func scanStores(o *options, r *report) error {
 	r.addf("The store itself, and models that hold as many:\n\n")
 	r.addf("| holds | working set | scan | **ours** | segmented LRU | LRU | S3-FIFO |\n|---|---|---|---|---|---|---|\n")
 	for _, e := range []replay.Equal{
-		{Memory: 1 << 20, Value: replay.ValueMost}, {Memory: 8 << 20, Value: 160}, {Memory: 64 << 20, Value: 160},
+		{Memory: replay.MemoryLeast, Value: replay.ValueMost}, {Memory: 8 << 20, Value: 80}, {Memory: 64 << 20, Value: 80},
 	} {
 		e.Seed = o.seed
 		full, err := e.Replay(strangers(int(e.Memory) / 100))
