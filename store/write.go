@@ -71,7 +71,7 @@ func (s *Store) Write(w *Write) (Status, uint64) {
 	ok := s.intern(&d, w.Hash, w.Value)
 	sh := s.shardOf(w.Hash)
 	sh.lock(w.Now)
-	sh.keepShare(rs, d.cost(len(w.Value)), &f)
+	room := sh.keepShare(rs, d.cost(len(w.Value)), &f)
 	k := sh.look(w.Hash, w.Key, w.Route, w.Now)
 	st := sh.allowed(w, &k)
 	if st == Stored {
@@ -81,7 +81,7 @@ func (s *Store) Write(w *Write) (Status, uint64) {
 			d.block = true
 		}
 		d.cas = sh.chosenCAS(w.NewCAS, w.WantCAS)
-		st = sh.store(w, &k, &d, ok, &f)
+		st = sh.store(w, &k, &d, ok, room, &f)
 	} else if ok && d.handle != noHandle {
 		f.add(d.handle)
 	}
@@ -132,7 +132,7 @@ func (sh *shard) chosenCAS(chosen uint64, want bool) uint64 {
 
 // store puts the draft of a write whose condition holds. A write that finds no memory removes the old value, as memcached's
 // does, so that no older value is served after it.
-func (sh *shard) store(w *Write, k *held, d *draft, interned bool, f *freed) Status {
+func (sh *shard) store(w *Write, k *held, d *draft, interned, room bool, f *freed) Status {
 	if d.route != 0 {
 		sh.killLease(w.Hash, w.Now)
 	}
@@ -145,7 +145,7 @@ func (sh *shard) store(w *Write, k *held, d *draft, interned bool, f *freed) Sta
 		return Stored
 	}
 	sh.enlist(w.Hash, k, d)
-	if !interned || !sh.reserve(d, forWrite) || !sh.link(w.Hash, k.slot, k.loc, &k.rec, d, f) {
+	if !interned || !room || !sh.reserve(d, forWrite) || !sh.link(w.Hash, k.slot, k.loc, &k.rec, d, f) {
 		if interned && d.handle != noHandle {
 			f.add(d.handle)
 		}
