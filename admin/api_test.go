@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -333,5 +334,27 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 	if n := len(bounded.(limited).room); n != 1 {
 		t.Errorf("%d connections are counted", n)
+	}
+}
+
+// A store that cannot be locked any more is told by livez, and costs the one who asks nothing.
+func TestLivezTellsOfAStuckStore(t *testing.T) {
+	w := start(t, nil)
+	l := newLive(&w.admin.o)
+	if l.silent() != 0 {
+		t.Errorf("before the first look: silent for %v", l.silent())
+	}
+	l.look(time.Now().Add(-2 * livePatience))
+	stuck := &Admin{o: w.admin.o, live: l}
+	rec := httptest.NewRecorder()
+	stuck.livez(rec, nil)
+	if rec.Code != http.StatusServiceUnavailable || !strings.Contains(rec.Body.String(), "the store has not answered for 30s") {
+		t.Errorf("got %d %s", rec.Code, rec.Body)
+	}
+	l.look(time.Now())
+	rec = httptest.NewRecorder()
+	stuck.livez(rec, nil)
+	if rec.Code != http.StatusOK {
+		t.Errorf("got %d %s", rec.Code, rec.Body)
 	}
 }

@@ -31,12 +31,13 @@ const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; 
 // The Host header must be an address, localhost or one of Options.Hosts: a page whose own name was made to point here (DNS
 // rebinding) sends that name. Where there is a token it must be shown, as a bearer's or as the password of a user of any name.
 // And a request that a browser makes for a page from elsewhere is refused, whatever its method, but for following a link to the
-// dashboard.
+// dashboard. Who is refused, or asks for health only, does not keep a connection, of which there are few.
 func (a *Admin) guard(next http.Handler) http.Handler {
 	token := sha256.Sum256([]byte(a.o.Token))
 	sampled := a.o.Logger.Sample(&zerolog.BurstSampler{Burst: 5, Period: 10 * time.Second})
 	refuse := func(w http.ResponseWriter, r *http.Request, count *atomic.Uint64, code int, why string) {
 		count.Add(1)
+		w.Header().Set("Connection", "close")
 		sampled.Warn().Str("client", r.RemoteAddr).Str("path", r.URL.Path).Str("reason", why).Msg("admin refused a request")
 		http.Error(w, why, code)
 	}
@@ -50,6 +51,7 @@ func (a *Admin) guard(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
 		if isHealth(r) {
+			h.Set("Connection", "close")
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -91,8 +93,8 @@ func (a *Admin) knownHost(host string) bool {
 
 // shows tells whether a request has the token with that digest. It takes as long for a token that is nearly right.
 func shows(r *http.Request, token [sha256.Size]byte) bool {
-	shown, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok {
+	scheme, shown, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
 		_, shown, ok = r.BasicAuth()
 	}
 	digest := sha256.Sum256([]byte(shown))

@@ -165,7 +165,7 @@ func TestToken(t *testing.T) {
 	if a := w.ask("GET", "/api/stats?token="+testToken); a.StatusCode != http.StatusUnauthorized {
 		t.Errorf("in the query: %s", a.Status)
 	}
-	for _, header := range []string{"Authorization: Bearer " + testToken, basic("anybody", testToken), basic("", testToken)} {
+	for _, header := range []string{"Authorization: Bearer " + testToken, "Authorization: bearer " + testToken, basic("anybody", testToken), basic("", testToken)} {
 		for _, r := range everything {
 			if a := w.ask(r.method, r.path, header); a.StatusCode != http.StatusOK {
 				t.Errorf("%s %s with %q: %s", r.method, r.path, header, a.Status)

@@ -177,6 +177,16 @@ func (s *snapshot) since(before *snapshot) (p point) {
 	return p
 }
 
+// silent is how long ago the last snapshot was taken.
+func (l *live) silent() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last == nil {
+		return 0
+	}
+	return time.Since(l.last.at)
+}
+
 func round(v float64) float64 { return math.Round(v*1000) / 1000 }
 
 func millis(d time.Duration) float64 { return round(float64(d) / float64(time.Millisecond)) }

@@ -142,6 +142,9 @@ func TestFilesOfThePage(t *testing.T) {
 				t.Errorf("%s names %s", at, m[1])
 			}
 		}
+		if strings.HasSuffix(f.Name(), ".js") && f.Name() != "uPlot.iife.min.js" && regexp.MustCompile(`(inner|outer)HTML|insertAdjacentHTML|document\.write|eval\(|setAttribute\("(on|style)`).MatchString(a.body) {
+			t.Errorf("%s makes elements or code of text", at)
+		}
 		if f.Name() != "uPlot.iife.min.js" && f.Name() != "uPlot.LICENSE" && f.Name() != "icon.svg" && strings.Contains(a.body, "://") {
 			t.Errorf("%s names another server", at)
 		}

@@ -142,7 +142,7 @@ func queryParameters(n *normalizer.Explanation, l *filler.Loading) []Parameter {
 func explainItem(h *store.Explanation, id store.RouteID, now store.Time) *ExplainedItem {
 	digest := hasher.WireDigest(h.Value)
 	it := &ExplainedItem{
-		Age: int64(now.Second()) - int64(h.Since), Touched: h.Touched, Outdated: h.Outdated, InVain: h.Asked, Flags: h.Flags, CAS: h.CAS,
+		Age: max(int64(now.Second())-int64(h.Since), 0), Touched: h.Touched, Outdated: h.Outdated, InVain: h.Asked, Flags: h.Flags, CAS: h.CAS,
 		Fetched: h.Fetched, Size: len(h.Value), Digest: hex.EncodeToString(digest[:]), Shared: h.Shared, Keys: h.Keys,
 		Fresh: until(h.Fresh, now), Stale: until(h.Stale, now), Keep: until(h.Keep, now), Negative: until(h.Negative, now),
 		Exptime: until(h.Deadline, now),

@@ -73,11 +73,12 @@ func (p *sampler) next() int {
 	return 1 + int(p.random%uint64(2*p.every-1))
 }
 
-// take counts the get of q.
+// take counts the get of q, unless a report is being made: it does not wait for that.
 func (p *sampler) take(q *store.Lookup) {
-	p.mu.Lock()
-	p.count(q, float64(p.every))
-	p.mu.Unlock()
+	if p.mu.TryLock() {
+		p.count(q, float64(p.every))
+		p.mu.Unlock()
+	}
 	if p.taken++; p.taken >= sampleMost {
 		p.taken = 0
 		p.every *= 2
