@@ -355,16 +355,27 @@ func putStatus(st store.PutStatus) filler.PutStatus {
 	return filler.Killed
 }
 
-// close stops what runs, in the order in which requests pass through it: clients, loads, sources, store.
+// close stops what runs, in the order in which requests pass through it: clients, loads, sources, store. Clients have a part
+// of the time that ctx leaves: one that does not take its replies is cut off, and neither loads nor the items that are to be
+// kept are lost by it.
 func (a *app) close(ctx context.Context, keep bool) error {
 	var errs []error
 	if a.admin != nil { // it reads what goes away below
-		if err := a.admin.Shutdown(ctx); err != nil {
+		part, cancel := partOf(ctx, 4)
+		defer cancel()
+		if err := a.admin.Shutdown(part); err != nil {
 			errs = append(errs, fmt.Errorf("admin: %w", err))
 		}
 	}
 	if a.server != nil {
-		if err := a.server.Shutdown(ctx); err != nil && !errors.Is(err, server.ErrStopped) {
+		part, cancel := partOf(ctx, 2)
+		defer cancel()
+		err := a.server.Shutdown(part)
+		switch {
+		case err == nil, errors.Is(err, server.ErrStopped):
+		case part.Err() != nil: // all are closed nevertheless
+			a.log.Warn().Err(err).Msg("clients that had not taken their replies were cut off")
+		default:
 			errs = append(errs, err)
 		}
 	}
@@ -384,6 +395,15 @@ func (a *app) close(ctx context.Context, keep bool) error {
 		errs = append(errs, a.store.Save())
 	}
 	return errors.Join(append(errs, a.store.Close())...)
+}
+
+// partOf is ctx with an nth of its time.
+func partOf(ctx context.Context, n int) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(end)/time.Duration(n))
 }
 
 // settings are the lines of `stats settings` that the server does not know itself.
