@@ -151,6 +151,8 @@ func TestSlowReaderIsDropped(t *testing.T) {
 	twins(t, func(t *testing.T, o Options) {
 		o.SlowTimeout = 50 * time.Millisecond
 		s, addr := startServer(t, o)
+		watcher := talk(t, addr)
+		watcher.ask("watch connevents\r\n", "OK")
 		other := talk(t, addr)
 		other.ask("set big 0 0 100000\r\n"+strings.Repeat("v", 100_000)+"\r\n", "STORED")
 		slow := talk(t, addr)
@@ -159,7 +161,10 @@ func TestSlowReaderIsDropped(t *testing.T) {
 		if _, err := io.Copy(io.Discard, slow.r); err != nil && !isReset(err) {
 			t.Error(err)
 		}
-		for s.Stats().Connections > 1 {
+		if got := watchLines(watcher, "conn_close"); !strings.HasSuffix(got[len(got)-1], " reason=slow") {
+			t.Errorf("got %q", got)
+		}
+		for s.Stats().Connections > 2 {
 			other.ask("version\r\n", "VERSION")
 		}
 	})

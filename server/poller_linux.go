@@ -488,6 +488,7 @@ func (p *poller) lookAround() {
 		case c.owed > 0:
 			if p.w.woke.Sub(c.since) >= p.s.o.SlowTimeout {
 				p.w.n.SlowDrops++
+				c.session.reason = "slow"
 				p.close(c)
 			}
 		case idle > 0 && !c.ready && !c.parked && !c.paused && p.w.now.Second()-c.info.last.Load() > idle:
