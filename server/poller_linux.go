@@ -204,7 +204,7 @@ func (p *poller) event(c *conn, events uint32) {
 	switch {
 	case c.owed > 0:
 		p.drain(c)
-	case c.parked, c.paused: // nothing is watched for, so it has ended
+	case c.parked, c.paused: // nothing but its end is watched for
 		p.close(c)
 	case c.ready: // its turn comes in serveReady
 	case events&^unix.EPOLLOUT != 0:
@@ -401,7 +401,7 @@ func (p *poller) drain(c *conn) {
 	case c.ending:
 		p.close(c)
 	case c.parked:
-		p.watch(c, 0)
+		p.watch(c, c.parkedEvents())
 	default:
 		p.answer(c, c.input.held)
 	}
@@ -416,7 +416,7 @@ func (p *poller) park(c *conn) {
 		c.info.rest(watching)
 	}
 	if c.owed == 0 {
-		p.watch(c, 0)
+		p.watch(c, c.parkedEvents())
 	}
 	if a := c.session.attempt; a != nil { // needs no goroutine to wait in
 		p.errands.Add(1)
@@ -427,6 +427,15 @@ func (p *poller) park(c *conn) {
 		return
 	}
 	p.errands.Go(func() { p.hand(doneErrand{c, errand(nil)}) })
+}
+
+// parkedEvents is what epoll watches for while c is parked: the end of a client that watches, who may not be written to for
+// long; all others get an answer.
+func (c *conn) parkedEvents() uint32 {
+	if c.session.watching != nil {
+		return unix.EPOLLRDHUP
+	}
+	return 0
 }
 
 // hand gives the poller's thread what an errand answered.
