@@ -89,7 +89,7 @@ func (ss *session) crawl(w *worker, r *protocol.Request, out []byte) []byte {
 	why := protocol.OK
 	switch {
 	case r.Crawl == protocol.CrawlEnable:
-		if s.crawlerOff.Swap(false) == false {
+		if !s.crawlerOff.Swap(false) {
 			why = protocol.CrawlerRunning
 		}
 	case r.Crawl == protocol.CrawlDisable:

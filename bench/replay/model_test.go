@@ -184,7 +184,8 @@ func TestSegmentedIsMemcacheds(t *testing.T) {
 	}
 	const perPage = (1 << 20) / 240 // the slab chunk of such an item
 	want := Misses(NewSegmented(objects, memory*perPage), ids)
-	if lru := Misses(NewLRU(objects, memory*perPage), ids); math.Abs(float64(got-want)) > math.Abs(float64(got-lru))/2 {
-		t.Errorf("memcached missed %d, the model %d, plain LRU %d", got, want, lru)
+	// memcached's lists are kept by a thread of their own, which a busy machine holds up.
+	if math.Abs(float64(got-want)) > float64(want)/100 {
+		t.Errorf("memcached missed %d, the model %d", got, want)
 	}
 }
