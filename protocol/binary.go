@@ -167,6 +167,7 @@ func (p *Parser) binaryValue(buf []byte, head, n int) (int, Status) {
 		return 0, NeedMore
 	}
 	r.Value = buf[head:whole:whole]
+	p.whole = whole
 	return whole, Ready
 }
 

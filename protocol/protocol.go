@@ -129,6 +129,7 @@ type Parser struct {
 	// 0 where that is not known yet, and then it is less than MaxLine+2.
 	Need int
 
+	whole   int // bytes of the last command with a value
 	swallow int64
 	where   where
 	begun   bool
@@ -199,6 +200,10 @@ func (p *Parser) Parse(buf []byte) (n int, st Status) {
 	}
 	return n + m, st
 }
+
+// Undo gives back the storage command with its value that Parse has just brought, for it to be parsed again later. It returns
+// how many of the bytes that Parse consumed count as unconsumed again.
+func (p *Parser) Undo() int { return p.whole }
 
 // Idle tells whether the parser stands between two commands: nothing of one has been consumed.
 func (p *Parser) Idle() bool { return p.swallow == 0 && p.where == atLine }

@@ -374,6 +374,7 @@ func (p *Parser) takeValue(buf []byte, head, n int) (int, Status) {
 		return whole, p.refuse(BadChunk)
 	}
 	r.Value = buf[head:end:end]
+	p.whole = whole
 	return whole, Ready
 }
 

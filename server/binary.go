@@ -64,6 +64,8 @@ func (w *worker) binaryWrite(r *protocol.Request, out []byte) []byte {
 	}
 	st, unique := w.write(r, op)
 	switch {
+	case st == store.Later:
+		return out
 	case st == store.TooLarge && !r.TooLarge: // what append made of it
 		st = store.NotStored
 	case st == store.NotStored && op == store.Add:

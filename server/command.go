@@ -190,6 +190,9 @@ func (w *worker) command(r *protocol.Request, out []byte) []byte {
 		return protocol.AppendReply(out, r.Reply)
 	case protocol.Set, protocol.Add, protocol.Replace, protocol.Append, protocol.Prepend, protocol.CAS:
 		st, _ := w.write(r, writeOps[r.Verb])
+		if st == store.Later {
+			return out
+		}
 		if grows := r.Verb == protocol.Append || r.Verb == protocol.Prepend; grows && !r.TooLarge && (st == store.TooLarge || st == store.NoMemory) {
 			st = store.NotStored
 		}
@@ -243,12 +246,12 @@ func (w *worker) command(r *protocol.Request, out []byte) []byte {
 
 // write runs a storage command as op and returns the new CAS where one is wanted.
 func (w *worker) write(r *protocol.Request, op store.WriteOp) (store.Status, uint64) {
-	if r.Form != protocol.Meta {
-		w.countSet(r.Key)
-	}
 	key, route := w.canonical(r.Key)
 	hash := w.seed.Key(key)
 	if r.TooLarge {
+		if r.Form != protocol.Meta {
+			w.countSet(r.Key)
+		}
 		w.n.StoreTooLarge++
 		op = writeOps[r.Verb]
 		if r.Form == protocol.Meta {
@@ -261,16 +264,23 @@ func (w *worker) write(r *protocol.Request, op store.WriteOp) (store.Status, uin
 		w.store.Oversized(op, key, hash, route, w.now)
 		return store.TooLarge, 0
 	}
-	w.n.CmdSet++
 	q := &w.writing
 	*q = store.Write{Op: op, Key: key, Hash: hash, Route: route, Now: w.now, Value: r.Value, Flags: r.Flags,
-		Deadline: deadline(r.Exptime, w.now, w.wall), CAS: r.Unique, WantCAS: r.Form == protocol.Binary}
+		Deadline: deadline(r.Exptime, w.now, w.wall), CAS: r.Unique, WantCAS: r.Form == protocol.Binary, Patient: w.patient}
 	if r.Form == protocol.Meta {
 		m := &r.Meta
 		q.WantCAS, q.NewCAS, q.Stale, q.Vivify, q.BinaryKey = m.WantCAS, m.NewUnique, m.Invalidate && r.Unique != 0, r.Vivify, m.BinaryKey
 	}
 	w.logLookup(r.Key, key, hash, route)
 	st, unique := w.store.Write(q)
+	if st == store.Later {
+		w.later = max(q.Need, 1)
+		return st, 0
+	}
+	w.n.CmdSet++
+	if r.Form != protocol.Meta {
+		w.countSet(r.Key)
+	}
 	w.logWrite(r, op, st)
 	switch {
 	case op == store.CAS && st == store.Stored:

@@ -146,6 +146,8 @@ func (w *worker) metaWrite(r *protocol.Request, out []byte) []byte {
 	st, unique := w.write(r, writeOps[r.Verb])
 	code, size := protocol.MetaOK, len(r.Value)
 	switch st {
+	case store.Later:
+		return out
 	case store.Stored:
 		if r.Verb == protocol.Append || r.Verb == protocol.Prepend {
 			size = w.writing.Size

@@ -2,6 +2,7 @@ package server
 
 import (
 	"math"
+	"time"
 
 	"swordfish/protocol"
 	"swordfish/store"
@@ -33,6 +34,7 @@ type session struct {
 
 	// errand is set while run says parked. The driver calls it off the worker, once, and sends what it appends.
 	errand func(out []byte) []byte
+	waits  uint8 // times that the write in hand has been put off
 }
 
 // newSession makes the session of a connection that l has accepted.
@@ -87,10 +89,14 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 	n := 0
 	w.ahead.renew()
 	w.conn = ss.id
+	w.patient = !ss.datagram && ss.waits < maxWaits
 	if ss.attempt != nil {
 		out = ss.endAttempt(w, out)
 	}
-	for {
+	for first := true; ; first = false {
+		if !first && ss.waits > 0 { // what was put off is done
+			ss.waits, w.patient = 0, true
+		}
 		if w.enough(out) || ss.datagram && len(out) > 0 {
 			return n, out, full
 		}
@@ -133,6 +139,9 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 			if out, end = w.binary(r, out); end {
 				return n, out, ended
 			}
+			if w.later > 0 {
+				return n - ss.putOff(w), out, parked
+			}
 			if r.Verb == protocol.Get || r.Verb == protocol.Gat {
 				ss.counted, ss.answered = true, w.lookup.Route
 			}
@@ -140,6 +149,9 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 		}
 		if r.Form == protocol.Meta && r.Verb != protocol.Refused {
 			out = w.meta(r, out)
+			if w.later > 0 {
+				return n - ss.putOff(w), out, parked
+			}
 			if r.Verb == protocol.Get {
 				ss.counted, ss.answered = true, w.lookup.Route
 			}
@@ -163,8 +175,31 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 			if out = ss.command(w, r, out); ss.errand != nil {
 				return n, out, parked
 			}
+			if w.later > 0 {
+				return n - ss.putOff(w), out, parked
+			}
 		}
 	}
+}
+
+// A write for which the worker would have to evict too long is put off: somebody else makes room meanwhile.
+const (
+	maxWaits = 8                      // times that one write is put off; then it is answered however it goes
+	maxWait  = 250 * time.Millisecond // for each time
+)
+
+// putOff leaves the command that has just run, which could not be done yet, to be run again after the errand. It returns how
+// much of the input that is.
+func (ss *session) putOff(w *worker) int {
+	need, st := w.later, w.store
+	w.later = 0
+	w.n.RoomWaits++
+	ss.waits++
+	ss.errand = func(out []byte) []byte {
+		st.AwaitRoom(need, maxWait)
+		return out
+	}
+	return ss.parser.Undo()
 }
 
 // waitsFor is what the connection waits for when run has said starved.

@@ -27,6 +27,7 @@ type Counters struct {
 	SlowPauses                                  uint64 // a connection did not take its output and was not read from until it did
 	SlowDrops                                   uint64 // one did not take it for Options.SlowTimeout and was closed
 	ReplyDrops                                  uint64 // one was closed because too much output waited, and it had taken nothing for longest
+	RoomWaits                                   uint64 // a write was put off until there was room
 	InputPauses                                 uint64 // a connection was not read from because the memory for input was used up
 	InputDrops                                  uint64 // one that held such memory was closed because its client was slow while others waited
 	AuthCmds, AuthErrors                        uint64
@@ -66,6 +67,7 @@ func (c *Counters) pairs(o *Counters, f func(mine *uint64, other uint64)) {
 	f(&c.SlowPauses, o.SlowPauses)
 	f(&c.SlowDrops, o.SlowDrops)
 	f(&c.ReplyDrops, o.ReplyDrops)
+	f(&c.RoomWaits, o.RoomWaits)
 	f(&c.InputPauses, o.InputPauses)
 	f(&c.InputDrops, o.InputDrops)
 	f(&c.AuthCmds, o.AuthCmds)

@@ -402,6 +402,7 @@ func (s *Server) fishStats(l *lines) {
 	l.uint("slow_pauses", st.Counters.SlowPauses)
 	l.uint("slow_drops", st.Counters.SlowDrops)
 	l.uint("reply_drops", st.Counters.ReplyDrops)
+	l.uint("room_waits", st.Counters.RoomWaits)
 	l.uint("input_pauses", st.Counters.InputPauses)
 	l.uint("input_drops", st.Counters.InputDrops)
 	l.int("input_bytes", st.InputBytes)

@@ -27,6 +27,7 @@ type Options struct {
 	MaxItem        int                                  // largest item in bytes as memcached's -I counts it; default 1 MiB
 	NoEvict        bool                                 // -M: refuse instead of evicting
 	NoCAS          bool                                 // -C
+	RoomTime       time.Duration                        // what one insert may spend on evicting for itself, in all its tries; default 1 ms
 	PassInline     int                                  // records per lock hold before an insert; default 16
 	PassBackground int                                  // records per lock hold in the background; default 64
 	Seed           [16]byte                             // secret of KeyHash and Digest, kept in the arena header
@@ -166,7 +167,10 @@ type Write struct {
 	Vivify    bool   // Append, Prepend: an absent key is stored as by Set
 	BinaryKey bool   // remember that the key came base64-coded
 
-	Size int // out: the new value's length after Append or Prepend
+	Patient bool // where room would take longer to make than a command may, Later
+
+	Size int   // out: the new value's length after Append or Prepend
+	Need int64 // out: with Later, for AwaitRoom
 }
 
 // Status is the outcome of a command.
@@ -183,6 +187,7 @@ const (
 	NoMemory
 	NonNumeric
 	Ignored // on_client_set: ignore; answered STORED
+	Later   // to a Patient Write: nothing was done; to be asked again after AwaitRoom
 )
 
 // Delta is incr and decr. With Decr the value stops at 0; an incr wraps at 2^64.

@@ -5,15 +5,11 @@ import "time"
 // maxPass bounds the records one lock hold may work on, and so the pause it is.
 const maxPass = 64
 
-// roomTime bounds what one insert may spend on evicting for itself, in all its tries. A large value gets more, as it has to
-// take the place of many small ones; see docs/decisions/0004.
-const (
-	roomTime      = time.Millisecond
-	roomTimePerMB = 8 * time.Millisecond
-)
-
 // room is one insert's share of time for making room; the zero value has not begun.
-type room struct{ end time.Time }
+type room struct {
+	end  time.Time
+	late bool // it was not enough, and there is more to evict
+}
 
 // make sees to it that need bytes can be taken, plus what several writers at once may take for small things. It works passes
 // itself only when the background has fallen behind. False: there is not enough, and the time is up or nothing is left to do.
@@ -25,10 +21,10 @@ func (r *room) make(s *Store, need int64) bool {
 	s.nudge()
 	now := time.Now()
 	if r.end.IsZero() {
-		r.end = now.Add(roomTime + time.Duration(need)*roomTimePerMB/(1<<20))
+		r.end = now.Add(s.opt.RoomTime)
 	}
 	for s.p.avail.Load() < want {
-		if now.After(r.end) || !s.pass(s.passInline()) {
+		if r.late = now.After(r.end); r.late || !s.pass(s.passInline()) {
 			return s.p.avail.Load() >= need+s.z.moves && need > 0
 		}
 		now = time.Now()
@@ -38,6 +34,31 @@ func (r *room) make(s *Store, need int64) bool {
 
 // makeRoom is make for a command that asks once.
 func (s *Store) makeRoom(need int64) bool { return new(room).make(s, need) }
+
+// AwaitRoom evicts until need bytes more can be taken, nothing is left to evict, or the time is up. Write names need when it
+// says Later. It is for callers that may wait, of which one evicts at a time.
+func (s *Store) AwaitRoom(need int64, most time.Duration) {
+	end := time.NewTimer(most)
+	defer end.Stop()
+	select {
+	case s.making <- struct{}{}:
+	case <-end.C:
+		return
+	}
+	defer func() { <-s.making }()
+	for {
+		select {
+		case <-end.C:
+			return
+		case <-s.quit:
+			return
+		default:
+		}
+		if !s.pass(s.passInline()) || s.p.avail.Load() >= need+s.low.Load() {
+			return
+		}
+	}
+}
 
 // nudge wakes the background when the reserve is touched.
 func (s *Store) nudge() {

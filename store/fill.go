@@ -1,6 +1,12 @@
 package store
 
-import "bytes"
+import (
+	"bytes"
+	"time"
+)
+
+// fillRoomTime bounds what a fill may spend on evicting; no client waits for it.
+const fillRoomTime = 100 * time.Millisecond
 
 // PutLease ends the lease l and, if it was alive, puts what the load brought, in one critical section: whatever set, delete
 // or flush came since the lease was opened has killed it, so an older value never lands on a newer one. f.Key and f.Value
@@ -20,7 +26,10 @@ func (s *Store) PutLease(l Lease, f *Fill) PutStatus {
 		if st, done := s.putSame(l, f); done {
 			return st
 		}
-		if !s.intern(&d, l.Hash, f.Value) {
+		if need := s.needs(len(f.Value)); s.p.avail.Load() < need+s.low.Load() {
+			s.AwaitRoom(need, fillRoomTime)
+		}
+		if !s.intern(&d, l.Hash, f.Value, new(room)) {
 			row, status = false, PutNoRoom
 		}
 	}

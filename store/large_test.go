@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func TestPinOutlivesItem(t *testing.T) {
@@ -162,4 +163,69 @@ func TestSameLargeValueAtOnce(t *testing.T) {
 			t.Fatalf("round %d: %d data, %d references, %d bytes in runs", round, st.Data, st.References, x.p.paged.Load())
 		}
 	}
+}
+
+// TestPatientWriteIsPutOff: a write that would have to evict too long for itself says so, and has done nothing: until it is
+// done the key has its old value.
+func TestPatientWriteIsPutOff(t *testing.T) {
+	x := newTester(t, Options{Memory: 32 << 20, MaxItem: 5 << 20, RoomTime: 1}) // a write evicts next to nothing for itself
+	for i := range 150_000 {
+		x.write(Set, 0, fmt.Sprint("small", i), fmt.Sprintf("%0200d", i), NoDeadline)
+	}
+	noMemory := x.Stats().NoMemory
+	const n, size = 8, 4_000_000
+	for i := range n {
+		x.write(Set, 0, fmt.Sprint("k", i), "old", NoDeadline)
+	}
+	later := 0
+	for i := range n {
+		key := fmt.Sprint("k", i)
+		w := Write{Op: Set, Key: []byte(key), Hash: testHash([]byte(key)), Now: x.c.now, Value: bytes.Repeat([]byte{byte(i)}, size), Patient: true}
+		st, _ := x.Write(&w)
+		for waits := 0; st == Later; waits++ {
+			if waits > 1000 {
+				t.Fatal("there is never room")
+			}
+			if got := x.get(0, key); got.ok && got.value != "old" { // it may be evicted
+				t.Fatalf("write %d was put off, and the value is %.20q", i, got.value)
+			}
+			if w.Need < size {
+				t.Fatalf("room for %d bytes is asked for", w.Need)
+			}
+			x.AwaitRoom(w.Need, time.Second)
+			st, _ = x.Write(&w)
+			later++
+		}
+		if st != Stored {
+			t.Fatalf("write %d: %v", i, st)
+		}
+	}
+	if later == 0 {
+		t.Error("no write was put off")
+	}
+	if got := x.Stats().NoMemory - noMemory; got != 0 {
+		t.Errorf("%d writes found no memory", got)
+	}
+	for i := range n {
+		x.del(0, fmt.Sprint("k", i))
+	}
+	if got := x.p.paged.Load(); got != 0 { // nothing of the tries is left
+		t.Errorf("%d bytes are left in runs", got)
+	}
+	t.Logf("put off %d times", later)
+}
+
+// TestNothingToWaitFor: where eviction is off, or all has been evicted, a write is answered, not put off.
+func TestNothingToWaitFor(t *testing.T) {
+	x := newTester(t, Options{Memory: 8 << 20, NoEvict: true})
+	for i := 0; ; i++ {
+		w := Write{Op: Set, Key: fmt.Append(nil, "k", i), Now: x.c.now, Value: bytes.Repeat([]byte{byte(i)}, 1_000_000), Patient: true}
+		w.Hash = testHash(w.Key)
+		if st, _ := x.Write(&w); st == NoMemory {
+			break
+		} else if st != Stored {
+			t.Fatalf("write %d: %v", i, st)
+		}
+	}
+	x.AwaitRoom(1<<20, time.Hour) // comes back
 }

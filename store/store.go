@@ -49,6 +49,7 @@ type Store struct {
 	inline       atomic.Int32 // records per lock hold before an insert
 	behind       atomic.Int32 // and in the background
 	wake         chan struct{}
+	making       chan struct{} // holds a token while somebody is in AwaitRoom
 	quit         chan struct{}
 	stopOnce     sync.Once
 	background   sync.WaitGroup
@@ -65,6 +66,9 @@ func Open(o Options) (*Store, error) {
 	}
 	if o.MaxItem == 0 {
 		o.MaxItem = int(min(1<<20, o.Memory/2))
+	}
+	if o.RoomTime == 0 {
+		o.RoomTime = time.Millisecond
 	}
 	if o.PassInline == 0 {
 		o.PassInline = 16
@@ -113,7 +117,7 @@ func Open(o Options) (*Store, error) {
 		_ = s.a.close()
 		return nil, fmt.Errorf("%w: memory limit of %d bytes is too small for its tables", ErrOptions, o.Memory)
 	}
-	s.wake, s.quit = make(chan struct{}, 1), make(chan struct{})
+	s.wake, s.making, s.quit = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{})
 	s.background.Go(s.keepReserve)
 	if !o.manual {
 		s.background.Go(s.keepReaping)

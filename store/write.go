@@ -36,7 +36,7 @@ const itemCost = 48 + 8 + 1 + 2
 func (s *Store) TooLargeFor(k, n int) bool { return k+n+itemCost > s.opt.MaxItem }
 
 // Write runs a storage command and returns its status and, where asked, the new CAS. Stored, NotStored, Exists, NotFound
-// answer as memcached; Ignored means that the route drops client writes.
+// answer as memcached; Ignored means that the route drops client writes. It may spend a millisecond on evicting.
 func (s *Store) Write(w *Write) (Status, uint64) {
 	rs := s.route(w.Route)
 	if w.Route != 0 && rs != nil && rs.IgnoreSets {
@@ -68,7 +68,16 @@ func (s *Store) Write(w *Write) (Status, uint64) {
 		d.block = true
 	}
 	var f freed
-	ok := s.intern(&d, w.Hash, w.Value)
+	var r room
+	ok := s.intern(&d, w.Hash, w.Value, &r)
+	if w.Patient && r.late && (!ok || s.p.avail.Load() < s.z.moves+int64(s.z.segment)) {
+		if ok && d.handle != noHandle {
+			f.add(d.handle)
+			s.giveBack(&f)
+		}
+		w.Need = s.needs(len(w.Value))
+		return Later, 0
+	}
 	sh := s.shardOf(w.Hash)
 	sh.lock(w.Now)
 	room := sh.keepShare(rs, d.cost(len(w.Value)), &f)
@@ -157,20 +166,24 @@ func (sh *shard) store(w *Write, k *held, d *draft, interned, room bool, f *free
 	return Stored
 }
 
+// needs is how many bytes a value of n bytes takes beyond what is kept free for small things.
+func (s *Store) needs(n int) int64 {
+	if !s.z.large(dataHead + n) {
+		return 0
+	}
+	return int64(pagesFor(dataHead+n)) * pageSize
+}
+
 // intern gives d its value: in the record, or a reference to a datum. It makes room first where there is little; false when
 // there is none.
-func (s *Store) intern(d *draft, hash uint64, value []byte) bool {
+func (s *Store) intern(d *draft, hash uint64, value []byte, r *room) bool {
 	d.handle, d.value = noHandle, value
 	if len(value) <= maxInline {
-		s.makeRoom(0)
+		r.make(s, 0)
 		return true
 	}
-	need := int64(0)
-	if s.z.large(dataHead + len(value)) {
-		need = int64(pagesFor(dataHead+len(value))) * pageSize
-	}
+	need := s.needs(len(value))
 	hi, lo := s.opt.Digest(value)
-	var r room
 	r.make(s, need)
 	for range 4 {
 		if s.keep(d, hash, hi, lo) {
@@ -230,6 +243,9 @@ func (s *Store) concat(w *Write) (Status, uint64) {
 		case need > cap(buf):
 			buf = make([]byte, 0, need)
 		case st == NoMemory && try < 8 && r.make(s, int64(cap(buf))+pageSize):
+		case st == NoMemory && w.Patient && r.late:
+			w.Need = int64(cap(buf)) + pageSize
+			return Later, 0
 		default:
 			if st == NoMemory {
 				s.noMemory.Add(1)
