@@ -16,6 +16,7 @@ import (
 
 	"swordfish/filler"
 	"swordfish/hasher"
+	"swordfish/internal/testenv"
 	"swordfish/normalizer"
 	"swordfish/server"
 	"swordfish/store"
@@ -69,8 +70,13 @@ func start(t *testing.T, change func(o *Options)) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.filler.Shutdown(context.Background()) })
+	own := testenv.NewAuthority(t, "admin").Issue(t, "server", nil)
+	certificates, err := server.LoadTLS(server.TLSOptions{Chain: own.File, Key: own.KeyFile})
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.server = server.New(server.Options{
-		Store: w.store, Seed: &seed, Routes: table, Filler: w.filler, Workers: 1,
+		Store: w.store, Seed: &seed, Routes: table, Filler: w.filler, Workers: 1, TLS: certificates,
 		Listen: []server.Listener{{Address: "127.0.0.1:0"}}, Logger: zerolog.Nop(),
 	})
 	if err := w.server.Start(); err != nil {

@@ -66,7 +66,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, r := range c.o.Server.Routes() {
 		e.route(&r)
 	}
-	full, _ := c.o.Filler.RingFull()
+	full, unknown := c.o.Filler.RingFull()
+	e.counter("swordfish_filler_unknown_total", "Keys that came to be loaded for a route that was removed.", unknown)
 	e.counter("swordfish_filler_ring_full_total", "Keys that a worker could not hand over to be loaded, because its ring was full.", full)
 	for _, s := range c.o.Filler.Sources() {
 		e.source(&s)
@@ -103,8 +104,12 @@ func (e *emitter) desc(name, help string, labels []label) (*prometheus.Desc, []s
 }
 
 func (e *emitter) counter(name, help string, v uint64, labels ...label) {
+	e.counterf(name, help, float64(v), labels...)
+}
+
+func (e *emitter) counterf(name, help string, v float64, labels ...label) {
 	d, values := e.desc(name, help, labels)
-	e.ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), values...)
+	e.ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, values...)
 }
 
 func (e *emitter) gauge(name, help string, v float64, labels ...label) {
@@ -152,7 +157,16 @@ func (e *emitter) server(st *server.Stats) {
 	e.counter("swordfish_connections_rejected_total", "Connections over the limit that were refused.", st.RejectedConnections)
 	e.counter("swordfish_connections_kicked_total", "Connections closed by the server.", n.IdleKicks, label{"reason", "idle"})
 	e.counter("swordfish_connections_kicked_total", "", n.SlowDrops, label{"reason", "slow"})
-	e.counter("swordfish_connection_pauses_total", "Times that a connection was not read from, because its client did not take its output.", n.SlowPauses)
+	e.counter("swordfish_connections_kicked_total", "", n.ReplyDrops, label{"reason", "replies"})
+	e.counter("swordfish_connections_kicked_total", "", n.InputDrops, label{"reason", "input"})
+	e.counter("swordfish_connection_pauses_total", "Times that a connection was not read from.", n.SlowPauses, label{"reason", "output"})
+	e.counter("swordfish_connection_pauses_total", "", n.InputPauses, label{"reason", "input"})
+	e.gauge("swordfish_input_bytes", "Bytes held of commands that have not arrived whole.", float64(st.InputBytes))
+	e.gauge("swordfish_input_spare_bytes", "Bytes of buffers that wait for such commands.", float64(st.InputSpare))
+	e.gauge("swordfish_replies_bytes", "Bytes held of replies that clients have not taken.", float64(st.ReplyBytes))
+	e.gauge("swordfish_accepting", "1: new connections are accepted.", truth(st.Accepting))
+	e.counter("swordfish_accepting_stopped_total", "Times that new connections had to wait to be accepted.", st.ListenDisabled)
+	e.counterf("swordfish_accepting_stopped_seconds_total", "How long they had to.", st.ListenDisabledTime.Seconds())
 	e.counter("swordfish_connection_yields_total", "Times that a connection with much to answer let the others go first.", n.ConnYields)
 	e.counter("swordfish_received_bytes_total", "Bytes read from clients.", n.BytesRead)
 	e.counter("swordfish_sent_bytes_total", "Bytes written to clients.", n.BytesWritten)
@@ -175,9 +189,31 @@ func (e *emitter) server(st *server.Stats) {
 	e.counter("swordfish_get_misses_gone_total", "", n.GetFlushed, label{"reason", "flushed"})
 	e.counter("swordfish_flushes_total", "flush_all.", n.CmdFlush)
 	e.counter("swordfish_logins_total", "Times that clients showed a password.", n.AuthCmds)
-	e.counter("swordfish_logins_refused_total", "Wrong passwords.", n.AuthErrors)
+	e.counter("swordfish_logins_refused_total", "Passwords refused.", n.AuthErrors)
+	e.counter("swordfish_logins_dropped_total", "Of the passwords refused those that were not looked at, because too many others waited.", n.AuthDrops)
+	e.counter("swordfish_meta_commands_total", "Meta commands.", n.CmdMeta)
+	e.counter("swordfish_tls_handshakes_total", "Connections that became encrypted.", n.TLSNewSessions, label{"session", "new"})
+	e.counter("swordfish_tls_handshakes_total", "", n.TLSResumed, label{"session", "resumed"})
+	if !st.CertificateEnd.IsZero() {
+		e.gauge("swordfish_tls_certificate_end_seconds", "When the certificate that clients are shown ends, since the Unix epoch.", float64(st.CertificateEnd.Unix()))
+	}
+	e.counter("swordfish_udp_datagrams_total", "Datagrams that came.", n.UDPReceived)
+	e.counter("swordfish_udp_datagrams_ignored_total", "Of the datagrams those without a frame that can be read, and from ports of other services.", n.UDPIgnored)
+	e.counter("swordfish_udp_answers_unsent_total", "Answers to datagrams that were not sent whole.", n.UDPUnsent)
+	e.watch(&st.Watch)
 	e.counter("swordfish_tls_errors_total", "Connections that did not become encrypted, and encrypted ones that broke.", n.TLSHandshakeErrors, label{"kind", "handshake"})
 	e.counter("swordfish_tls_errors_total", "", n.TLSProtoErrors, label{"kind", "protocol"})
+}
+
+func (e *emitter) watch(w *server.WatchStats) {
+	e.gauge("swordfish_watchers", "Clients that watch.", float64(w.Watchers))
+	for _, l := range []struct {
+		result string
+		n      uint64
+	}{{"written", w.Written}, {"dropped", w.Dropped}, {"skipped", w.Skipped}, {"sent", w.Sent}} {
+		e.counter("swordfish_watch_lines_total", "Lines for watchers: written by workers, dropped by them for want of room, skipped for a slow watcher, sent.",
+			l.n, label{"result", l.result})
+	}
 }
 
 func (e *emitter) latency(route string, l *server.RouteLatency) {
@@ -199,12 +235,18 @@ func (e *emitter) store(st *store.Stats, s *store.Store) {
 	e.gauge("swordfish_data", "Values held once for several items.", float64(st.Data))
 	e.gauge("swordfish_data_items", "Items that have one of those values.", float64(st.References))
 	e.gauge("swordfish_data_bytes", "Bytes of those values, each counted once.", float64(st.DataBytes))
+	set := s.Settings()
+	e.gauge("swordfish_item_limit_bytes", "What an item may have, -I.", float64(set.MaxItem))
+	e.gauge("swordfish_shards", "Parts that are locked by themselves.", float64(set.Shards))
+	e.gauge("swordfish_segment_bytes", "The pieces that memory is taken in.", float64(set.Segment))
+	e.gauge("swordfish_leases_limit", "Leases that there is room for.", float64(set.LeaseSlots))
 	e.gauge("swordfish_leases", "Keys that are being loaded, wait for it, or settle after a delete.", float64(st.Leases))
 	e.counter("swordfish_leases_refused_total", "Keys that were not loaded, because the lease table was full.", st.LeasesFull)
 	e.counter("swordfish_leases_killed_total", "Loads thrown away, because something newer than they happened to the key.", st.LeasesKilled)
 	e.counter("swordfish_evictions_total", "Items taken out for want of memory.", st.Evictions)
 	e.counter("swordfish_evictions_unfetched_total", "Of those, never read.", st.EvictedUnfetched)
 	e.counter("swordfish_expired_total", "Expired items taken out.", st.Reclaimed+st.Reaped)
+	e.counter("swordfish_expired_looks_total", "Records looked at in search of expired ones.", st.ReapLooks)
 	e.counter("swordfish_expired_unfetched_total", "Of those, never read.", st.ExpiredUnfetched)
 	e.counter("swordfish_no_memory_total", "Times that memory for a value or its place was not to be had.", st.NoMemory)
 	e.counter("swordfish_passes_total", "Pieces of work towards free memory.", st.Passes)

@@ -25,6 +25,9 @@ func (e *emitter) route(r *server.RouteStats) {
 		e.gauge("swordfish_route_items", "Items held: loaded, written by clients, and keys known to have no row.", float64(l.n),
 			name, label{"kind", l.kind})
 	}
+	e.gauge("swordfish_route_bytes", "Of its records and, where limits.memory caps it, of the values it brought.", float64(r.Items.Bytes), name)
+	e.counter("swordfish_route_leases_total", "Gets that had a key loaded.", c.Leased, name)
+	e.counter("swordfish_route_keys_kept_total", "Of the keys absent or failed those that a client had written, and whose item stays.", f.Kept, name)
 	e.counter("swordfish_route_sets_ignored_total", "Clients' writes that were ignored, as on_client_set says.", c.Ignored, name)
 	e.counter("swordfish_route_coalesced_total", "Gets that found the load of their key under way.", c.Coalesced, name)
 	e.counter("swordfish_route_keys_lost_total", "Keys that could not be handed over to be loaded.", c.RingDrops, name, label{"reason", "ring"})
@@ -56,6 +59,7 @@ func (e *emitter) route(r *server.RouteStats) {
 	e.load(f, name)
 	e.gauge("swordfish_route_off", "1: an operator has switched the route off.", truth(f.Off), name)
 	e.gauge("swordfish_route_down", "1: none of the route's sources can be reached.", truth(f.Down), name)
+	e.counter("swordfish_route_negatives_held_total", "Times that this began.", f.NegativesOpened, name)
 	e.gauge("swordfish_route_negatives_held", "1: keys wait because too many have no row, limits.negatives_rate.", truth(f.NegativesHeld), name)
 }
 
@@ -67,6 +71,8 @@ func (e *emitter) load(f *filler.RouteStats, name label) {
 	e.gauge("swordfish_route_batches_in_flight", "Batches that are being answered.", float64(f.InFlight), name)
 	e.counter("swordfish_route_keys_asked_total", "Keys asked for, retries included.", f.Asked, name)
 	e.counter("swordfish_route_keys_retried_total", "Keys sent again after a connection error.", f.Retried, name)
+	e.counter("swordfish_route_batches_bisected_total", "Batches halved to find a bad key.", f.Bisected, name)
+	e.counter("swordfish_route_keys_overflowed_total", "Keys sent again, because their batch had no room for their rows.", f.Overflowed, name)
 	e.counter("swordfish_route_keys_refused_total", "Keys that a query's parameter types refuse: never asked for.", f.BadPart, name)
 	e.counter("swordfish_route_rows_total", "Rows returned.", f.Rows, name)
 	e.counter("swordfish_route_rows_ignored_total", "Rows for a key that had one, and rows for no key of the batch.", f.ExtraRows+f.BadOrd, name)

@@ -33,7 +33,10 @@ type Counters struct {
 	AuthCmds, AuthErrors                        uint64
 	AuthDrops                                   uint64 // errors because too many other passwords waited to be checked
 	TLSHandshakeErrors, TLSProtoErrors          uint64 // connections that did not become encrypted, and encrypted ones that broke
-	TLSNewSessions                              uint64 // handshakes that resumed no session
+	TLSNewSessions, TLSResumed                  uint64 // handshakes that resumed no session, and those that did
+	UDPReceived                                 uint64 // datagrams that came
+	UDPIgnored                                  uint64 // of those without a frame that can be read, or from another service's port
+	UDPUnsent                                   uint64 // answers that were not sent whole
 }
 
 // pairs calls f with every counter of c and the same one of o.
@@ -76,6 +79,10 @@ func (c *Counters) pairs(o *Counters, f func(mine *uint64, other uint64)) {
 	f(&c.TLSHandshakeErrors, o.TLSHandshakeErrors)
 	f(&c.TLSProtoErrors, o.TLSProtoErrors)
 	f(&c.TLSNewSessions, o.TLSNewSessions)
+	f(&c.TLSResumed, o.TLSResumed)
+	f(&c.UDPReceived, o.UDPReceived)
+	f(&c.UDPIgnored, o.UDPIgnored)
+	f(&c.UDPUnsent, o.UDPUnsent)
 }
 
 func (c *Counters) add(o *Counters) { c.pairs(o, func(mine *uint64, other uint64) { *mine += other }) }
@@ -101,7 +108,9 @@ type Stats struct {
 	ListenDisabledTime                    time.Duration
 	Counters                              Counters
 	Latency                               Latency
-	InputBytes, InputSpare, ReplyBytes    int64 // held: of commands that have not arrived whole, in buffers that wait for some, of replies not taken
+	InputBytes, InputSpare, ReplyBytes    int64     // held: of commands that have not arrived whole, in buffers that wait for some, of replies not taken
+	CertificateEnd                        time.Time // of the certificate that clients are shown; zero without TLS
+	Watch                                 WatchStats
 	Store                                 store.Stats
 }
 
@@ -119,6 +128,10 @@ func (s *Server) Stats() Stats {
 	n := &st.Counters
 	n.AuthCmds, n.AuthErrors, n.AuthDrops = s.gate.cmds.Load(), s.gate.errors.Load(), s.gate.dropped.Load()
 	s.doors.addTo(&st)
+	st.Watch = s.watch.stats()
+	if s.o.TLS != nil {
+		st.CertificateEnd = s.o.TLS.Leaf().NotAfter
+	}
 	for _, w := range s.workers {
 		w.mu.Lock()
 		n := w.published

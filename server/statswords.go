@@ -217,14 +217,12 @@ func (s *Server) generalStats(l *lines) {
 
 // watchStats tells of watch, which stats reset does not set back, as in memcached.
 func (s *Server) watchStats(l *lines) {
-	s.watch.mu.Lock()
-	n, watching := s.watch.n, len(s.watch.all)
-	s.watch.mu.Unlock()
-	l.uint("log_worker_dropped", n.dropped)
-	l.uint("log_worker_written", n.written)
-	l.uint("log_watcher_skipped", n.skipped)
-	l.uint("log_watcher_sent", n.sent)
-	l.int("log_watchers", int64(watching))
+	st := s.watch.stats()
+	l.uint("log_worker_dropped", st.Dropped)
+	l.uint("log_worker_written", st.Written)
+	l.uint("log_watcher_skipped", st.Skipped)
+	l.uint("log_watcher_sent", st.Sent)
+	l.int("log_watchers", st.Watchers)
 }
 
 // memcachedSettings are the names of `stats settings` in memcached's order, with its defaults.
@@ -408,6 +406,10 @@ func (s *Server) fishStats(l *lines) {
 	l.int("input_bytes", st.InputBytes)
 	l.int("reply_bytes", st.ReplyBytes)
 	l.uint("auth_drops", st.Counters.AuthDrops)
+	l.uint("tls_resumed", st.Counters.TLSResumed)
+	l.uint("udp_received", st.Counters.UDPReceived)
+	l.uint("udp_ignored", st.Counters.UDPIgnored)
+	l.uint("udp_unsent", st.Counters.UDPUnsent)
 	l.uint("get_answers", st.Latency.Count())
 	for _, q := range []struct {
 		name string

@@ -28,9 +28,13 @@ func (c *netConn) handshake(conf *tls.Config) bool {
 	}
 	_ = c.SetDeadline(time.Time{}) // reading looks for shutdown again
 	c.Conn = t
-	if !t.ConnectionState().DidResume {
-		c.count(func(n *Counters) { n.TLSNewSessions++ })
-	}
+	c.count(func(n *Counters) {
+		if t.ConnectionState().DidResume {
+			n.TLSResumed++
+		} else {
+			n.TLSNewSessions++
+		}
+	})
 	return true
 }
 

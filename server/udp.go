@@ -207,12 +207,21 @@ func (r *udpReader) serve() {
 			case <-r.l.stopping:
 			case <-time.After(acceptPause):
 			}
-		case n <= protocol.FrameHeader:
-		case r.quarrel(from.Port()):
+		case n <= protocol.FrameHeader, r.quarrel(from.Port()):
+			r.ignore()
 		default:
 			r.answer(r.in[:n], from)
 		}
 	}
+}
+
+// ignore counts a datagram that nobody answers.
+func (r *udpReader) ignore() {
+	r.borrow.Lock()
+	defer r.borrow.Unlock()
+	r.w.n.UDPReceived++
+	r.w.n.UDPIgnored++
+	r.w.publish()
 }
 
 // quarrel tells whether what comes from a port is the answer of a server to a request with a forged sender: another of our kind,
@@ -225,10 +234,12 @@ func (r *udpReader) answer(datagram []byte, from netip.AddrPort) {
 	defer r.borrow.Unlock()
 	r.w.begin()
 	defer r.w.end()
+	r.w.n.UDPReceived++
 	r.w.n.BytesRead += uint64(len(datagram))
 	r.info.last.Store(r.w.now.Second())
 	id, commands, ok := protocol.ReadFrame(datagram)
 	if !ok {
+		r.w.n.UDPIgnored++
 		return
 	}
 	r.session = r.fresh
@@ -279,12 +290,14 @@ func (r *udpReader) errand(out []byte) []byte {
 // send sends a message. One that needs more datagrams than can be numbered is not sent; what the system does not take is lost.
 func (r *udpReader) send(message []byte, id uint16, to netip.AddrPort) {
 	if protocol.Frames(len(message)) > protocol.MaxFrames {
+		r.w.n.UDPUnsent++
 		return
 	}
 	for seq := range protocol.Frames(len(message)) {
 		r.frame = protocol.AppendFrame(r.frame[:0], id, seq, message)
 		n, err := r.write(r.frame, to)
 		if err != nil {
+			r.w.n.UDPUnsent++
 			return
 		}
 		r.w.n.BytesWritten += uint64(n)

@@ -203,7 +203,7 @@ func TestUDPMultiget(t *testing.T) {
 }
 
 func TestUDPDatagramsWithoutAnswer(t *testing.T) {
-	s, tcp, udp := startUDP(t, Options{})
+	s, tcp, udp := startUDP(t, Options{Workers: 1}) // which counts a datagram before it takes the next
 	c := sendTo(t, udp)
 	for name, datagram := range map[string]string{
 		"nothing":             "",
@@ -227,8 +227,9 @@ func TestUDPDatagramsWithoutAnswer(t *testing.T) {
 	if got := talk(t, tcp).ask("get cut\r\n", "END"); got != "END\r\n" {
 		t.Errorf("half a value was stored: %q", got)
 	}
-	if n := s.Stats().Counters; n.BytesRead == 0 || n.BytesWritten == 0 {
-		t.Errorf("bytes read %d, written %d", n.BytesRead, n.BytesWritten)
+	// Of those above the first five have no frame around commands.
+	if n := s.Stats().Counters; n.BytesRead == 0 || n.BytesWritten == 0 || n.UDPIgnored != 5 || n.UDPReceived <= 12 || n.UDPUnsent != 0 {
+		t.Errorf("bytes read %d, written %d; datagrams %d, ignored %d, unsent %d", n.BytesRead, n.BytesWritten, n.UDPReceived, n.UDPIgnored, n.UDPUnsent)
 	}
 }
 
@@ -340,7 +341,7 @@ func TestUDPDoesNotAllocate(t *testing.T) {
 
 // Two servers that were made to answer each other would never end: what comes from a server's port gets no answer.
 func TestUDPNoQuarrel(t *testing.T) {
-	s, _, udp := startUDP(t, Options{UDP: []string{"127.0.0.1:0"}})
+	s, _, udp := startUDP(t, Options{UDP: []string{"127.0.0.1:0"}, Workers: 1})
 	port := s.UDPAddrs()[0].(*net.UDPAddr).Port
 	forged, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 2), Port: port}, s.UDPAddrs()[0].(*net.UDPAddr))
 	if err != nil {
@@ -353,6 +354,9 @@ func TestUDPNoQuarrel(t *testing.T) {
 	c := sendTo(t, udp)
 	if got := strings.Join(c.ask("get a\r\n"), "|"); got != "END\r\n" {
 		t.Errorf("it was obeyed: %q", got)
+	}
+	if n := s.Stats().Counters.UDPIgnored; n != 1 {
+		t.Errorf("%d datagrams ignored, want 1", n)
 	}
 	r := &udpReader{port: 11211}
 	for port, want := range map[uint16]bool{0: true, 7: true, 19: true, 1023: true, 1024: false, 11210: false, 11211: true, 65535: false} {

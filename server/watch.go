@@ -31,6 +31,19 @@ type watchers struct {
 // watchCounters are what memcached's statistics tell of watching.
 type watchCounters struct{ written, dropped, skipped, sent uint64 }
 
+// WatchStats tell of watch: lines that workers wrote, those of them for which there was no room, and lines that watchers missed
+// and got.
+type WatchStats struct {
+	Watchers                        int64
+	Written, Dropped, Skipped, Sent uint64
+}
+
+func (ws *watchers) stats() WatchStats {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	return WatchStats{int64(len(ws.all)), ws.n.written, ws.n.dropped, ws.n.skipped, ws.n.sent}
+}
+
 const (
 	maxWatchers = 20
 	watchTick   = time.Second
