@@ -53,6 +53,7 @@ type Route struct {
 	ID       uint16
 	Name     string
 	Query    string
+	Keys     string                                    // the query that enumerates the route's keys; empty: none. For a Lister
 	Parts    []PartSpec                                // in the pattern's order
 	Split    func(dst []Part, canonical []byte) []Part // appends the parts of a canonical key in that order; values alias the key
 	Sources  []string                                  // names of SourceSpecs; the first that has a row answers

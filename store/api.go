@@ -247,6 +247,7 @@ type Fill struct {
 	Deadline uint32 // a second of the item clock at which the source lets go of it; NoDeadline
 	Absent   bool   // the source has no row
 	Failed   bool   // nothing is known: close the window for Negative without a value
+	Stale    bool   // the value is old already: it is served, and loaded anew when somebody asks for it
 }
 
 // PutStatus is the outcome of PutLease.

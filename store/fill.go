@@ -61,8 +61,8 @@ func (sh *shard) putLease(l Lease, f *Fill, d *draft, row bool, out *freed) PutS
 		return PutKilled
 	}
 	room := sh.keepShare(rs, d.cost(len(f.Value)), out)
-	if e.b.settle[e.i] != 0 {
-		d.state |= stateStale // loaded while the key settled: perhaps from before a commit
+	if e.b.settle[e.i] != 0 || f.Stale {
+		d.state |= stateStale // settled: loaded perhaps from before a commit
 	}
 	k := sh.look(l.Hash, f.Key, f.Route, f.Now)
 	if k.slot != nil && k.is >= isExpired {
@@ -108,7 +108,7 @@ func (s *Store) putSame(l Lease, f *Fill) (st PutStatus, done bool) {
 		return 0, false
 	}
 	state := byte(stateFilled)
-	if e.b.settle[e.i] != 0 {
+	if e.b.settle[e.i] != 0 || f.Stale {
 		state |= stateStale
 	}
 	sh.closeLease(e, f.Now, true)

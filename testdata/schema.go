@@ -21,6 +21,10 @@ FROM unnest(@country::text[], @os::text[], @browser::text[], @cat::text[])
      WITH ORDINALITY AS k(country, os, browser, cat, ord)
 JOIN characteristics c USING (country, os, browser, cat)`
 
+// KeysQuery enumerates RouteKey's keys, all 464,184 of them, in PostgreSQL and in SQLite.
+const KeysQuery = `SELECT c.country, d.device_id AS dev, d.os, d.browser, d.cat, d.screen_width AS w, d.screen_height AS h
+FROM countries c CROSS JOIN devices d`
+
 // SQLiteQuery answers a batch of RouteKey's keys from SQLite, where a batch is one JSON array of objects.
 const SQLiteQuery = `SELECT k.value->>'ord' AS ord, c.payload AS value
 FROM json_each(@batch) AS k

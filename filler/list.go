@@ -1,0 +1,137 @@
+package filler
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Lister is a Source that can enumerate the keys of a route by the route's query for keys, Route.Keys. It takes its time: it is for
+// whoever fills a cache ahead of the asking.
+type Lister interface {
+	// KeyColumns says what the query for keys returns, as Route.KeyColumns reads it.
+	KeyColumns(ctx context.Context, r *Route) ([]KeyColumn, error)
+
+	// List hands up to limit rows to row, those behind after in the order of the query's columns. Values are text and valid
+	// during the call only; row must not wait for the source. After a lost connection rows may come twice. next is where to go on;
+	// nil: those were the last.
+	List(ctx context.Context, r *Route, after Cursor, limit int, row func(vals []Part)) (next Cursor, err error)
+
+	// Count tells how many rows List would hand over in all.
+	Count(ctx context.Context, r *Route) (int64, error)
+}
+
+// Cursor is a place in a List. Only the kind of Source that made it can read it; it stays good for as long as one likes, since it
+// names the last row and not its number. Nil is the beginning.
+type Cursor any
+
+// KeyColumn is a column of a query for keys.
+type KeyColumn struct {
+	Name     string
+	Optional bool // it may be NULL
+}
+
+// WholeKey is the name of the column that has whole keys, in any spelling, in place of their parts.
+const WholeKey = "key"
+
+// KeyColumns reads the names of the columns that the route's query for keys returns: the parts of the key, or whole keys alone.
+func (r *Route) KeyColumns(names []string) ([]KeyColumn, error) {
+	fail := func(format string, args ...any) ([]KeyColumn, error) {
+		return nil, fmt.Errorf("filler: route %q: keys: %s", r.Name, fmt.Sprintf(format, args...))
+	}
+	if len(names) == 1 && names[0] == WholeKey && !slices.ContainsFunc(r.Parts, func(p PartSpec) bool { return p.Name == WholeKey }) {
+		return []KeyColumn{{Name: WholeKey}}, nil
+	}
+	var parts []string
+	for _, p := range r.Parts {
+		parts = append(parts, p.Name)
+	}
+	var columns []KeyColumn
+	for i, name := range names {
+		at := slices.Index(parts, name)
+		if at < 0 {
+			return fail("the query returns a column %q; name its columns as the parts of the key (%s), or return whole keys as %s",
+				name, strings.Join(parts, ", "), WholeKey)
+		}
+		if slices.Contains(names[:i], name) {
+			return fail("the query returns two columns named %q", name)
+		}
+		columns = append(columns, KeyColumn{name, r.Parts[at].Optional})
+	}
+	for _, p := range r.Parts {
+		if !p.Optional && !slices.Contains(names, p.Name) {
+			return fail("the query returns no column named %q, which every key has", p.Name)
+		}
+	}
+	return columns, nil
+}
+
+// quoteName writes a column's name for SQL. Names of parts hold no quotes.
+func quoteName(name string) string { return `q."` + name + `"` }
+
+// KeyPage is the SQL that reads a page of a query for keys, and which of the columns' values its parameters are.
+//
+// A page is found by the last row of the one before it, whatever was inserted or deleted meanwhile. The first column is compared
+// by itself as well, because a database can look that up in an index even where the columns are of several tables. What may be NULL
+// is ordered by whether it is there, then by its text, for NULL is neither less nor more than anything.
+func KeyPage(query string, columns []KeyColumn, after bool, limit int, param func(n int) string) (sql string, args []KeyArg) {
+	var order, left, right, where []string
+	bind := func(a KeyArg) string {
+		args = append(args, a)
+		return param(len(args))
+	}
+	for i, c := range columns {
+		name := quoteName(c.Name)
+		exprs := []string{name}
+		if c.Optional {
+			exprs = []string{"CASE WHEN " + name + " IS NULL THEN 0 ELSE 1 END", "COALESCE(CAST(" + name + " AS TEXT), '')"}
+		} else {
+			where = append(where, name+" IS NOT NULL")
+		}
+		for j, e := range exprs {
+			order, left = append(order, e), append(left, e)
+			if after {
+				right = append(right, bind(KeyArg{Column: i, IsThere: c.Optional && j == 0}))
+			}
+		}
+	}
+	if after {
+		if !columns[0].Optional {
+			where = append(where, left[0]+" >= "+right[0])
+		}
+		where = append(where, "("+strings.Join(left, ", ")+") > ("+strings.Join(right, ", ")+")")
+	}
+	sql = "SELECT * FROM (" + trimQuery(query) + "\n) q"
+	if len(where) > 0 {
+		sql += " WHERE " + strings.Join(where, " AND ")
+	}
+	return fmt.Sprintf("%s ORDER BY %s LIMIT %d", sql, strings.Join(order, ", "), limit), args
+}
+
+// KeyArg is a parameter of KeyPage: a column's value in the last row, an empty text for NULL, or 1 and 0 for whether it was there.
+type KeyArg struct {
+	Column  int
+	IsThere bool
+}
+
+// KeyCount is the SQL that counts the rows of a query for keys.
+func KeyCount(query string, columns []KeyColumn) string {
+	var where []string
+	for _, c := range columns {
+		if !c.Optional {
+			where = append(where, quoteName(c.Name)+" IS NOT NULL")
+		}
+	}
+	sql := "SELECT count(*) FROM (" + trimQuery(query) + "\n) q"
+	if len(where) > 0 {
+		sql += " WHERE " + strings.Join(where, " AND ")
+	}
+	return sql
+}
+
+// KeyHead is the SQL that returns the columns of a query for keys, and no rows.
+func KeyHead(query string) string { return "SELECT * FROM (" + trimQuery(query) + "\n) q LIMIT 0" }
+
+// trimQuery takes off what may not stand inside parentheses.
+func trimQuery(query string) string { return strings.TrimRight(query, "; \t\r\n") }

@@ -1,0 +1,200 @@
+package memcache
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"swordfish/internal/testenv"
+)
+
+// tell sends commands to a memcached and wants so many lines in answer.
+func tell(t *testing.T, addr string, lines int, commands string) string {
+	t.Helper()
+	c, err := source(t, Options{Addr: addr}).connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.nc.Close()
+	go func() { _, _ = c.nc.Write([]byte(commands)) }() // an error shows in what is read
+	last := ""
+	for range lines {
+		if last, err = c.text(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return last
+}
+
+// dumpAll reads all items, in questions for so many at a time, by key.
+func dumpAll(t *testing.T, s *Source, together int) map[string]Dumped {
+	t.Helper()
+	d, _, err := s.Dump(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	got := map[string]Dumped{}
+	var keys [][]byte
+	ask := func() error {
+		err := d.Items(t.Context(), keys, func(i int, it *Dumped) error {
+			if string(it.Key) != string(keys[i]) {
+				t.Errorf("item %d is %q, asked for %q", i, it.Key, keys[i])
+			}
+			kept := *it
+			kept.Value = append([]byte{}, it.Value...)
+			got[string(it.Key)] = kept
+			return nil
+		})
+		keys = nil
+		return err
+	}
+	err = d.Keys(t.Context(), func(key []byte) error {
+		if keys = append(keys, append([]byte{}, key...)); len(keys) < together {
+			return nil
+		}
+		return ask()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(); err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func TestDumpReadsEveryItem(t *testing.T) {
+	addr := testenv.Memcached(t)
+	type item struct {
+		value string
+		flags uint32
+		ttl   int
+	}
+	odd := "odd\x00 \r\n\xff"
+	items := map[string]item{
+		"empty": {"", 0, 0}, "flags": {"x", 1<<32 - 1, 0}, "ends": {"soon", 7, 5000}, "lines": {"a\r\nEND\r\nMN\r\n", 0, 0},
+		"100%_schlüssel\"'&": {"odd", 1, 0}, strings.Repeat("k", 250): {"long", 0, 100}, "large": {strings.Repeat("large", 20_000), 2, 0},
+		"too large": {strings.Repeat("v", 300_000), 0, 0}, odd: {"coded", 3, 60},
+	}
+	for i := range 1000 {
+		items[fmt.Sprint("many-", i)] = item{fmt.Sprint("value ", i), uint32(i), i}
+	}
+	var b strings.Builder
+	for key, it := range items {
+		word, coded := key, ""
+		if !plain([]byte(key)) {
+			word, coded = base64.StdEncoding.EncodeToString([]byte(key)), "b "
+		}
+		fmt.Fprintf(&b, "ms %s %d %sF%d T%d\r\n%s\r\n", word, len(it.value), coded, it.flags, it.ttl, it.value)
+	}
+	if last := tell(t, addr, len(items), b.String()); last != "HD" {
+		t.Fatalf("set: %q", last)
+	}
+	got := dumpAll(t, source(t, Options{Addr: addr, MaxValue: 200_000}), 100)
+	if len(got) != len(items) {
+		t.Errorf("%d items, want %d", len(got), len(items))
+	}
+	for key, want := range items {
+		it := got[key]
+		ttl := time.Duration(want.ttl) * time.Second
+		if key == "too large" {
+			if !it.TooLarge || len(it.Value) > 0 {
+				t.Errorf("%.20q: %d bytes, want to hear that it is too large", key, len(it.Value))
+			}
+			continue
+		}
+		if string(it.Value) != want.value || it.Flags != want.flags || it.TTL > ttl || it.TTL < ttl-5*time.Second || it.BinaryKey != (key == odd) {
+			t.Errorf("%.20q: got %d bytes, flags %d, ttl %v, coded %v; want %d, %d, %v", key, len(it.Value), it.Flags, it.TTL, it.BinaryKey, len(want.value), want.flags, ttl)
+		}
+	}
+}
+
+func TestDumpSaysWhyItCannot(t *testing.T) {
+	plainServer := testenv.Memcached(t)
+	busy := fake(t, "BUSY currently processing crawler request\r\n")
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
+	for name, tt := range map[string]struct {
+		addr string
+		want error
+		text string
+	}{
+		"no dumps":         {testenv.Memcached(t, "-X"), ErrNoDump, ""},
+		"no meta commands": {newRelay(t, plainServer, true).addr, ErrNoMeta, ""},
+		"busy":             {busy, ErrBusy, ""},
+		"nobody there":     {free.Addr().String(), nil, "connection refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, _, err := source(t, Options{Addr: tt.addr}).Dump(t.Context())
+			if err == nil {
+				defer d.Close()
+				err = d.Keys(t.Context(), func([]byte) error { return nil })
+			}
+			if err == nil || tt.want != nil && !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("got %v, want %v %s", err, tt.want, tt.text)
+			}
+		})
+	}
+}
+
+// fake answers every dump with one line.
+func fake(t *testing.T, line string) string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer nc.Close()
+				buf := make([]byte, 1000)
+				for {
+					n, err := nc.Read(buf)
+					if err != nil {
+						return
+					}
+					answer := map[string]string{"mn\r\n": "MN\r\n", "stats\r\n": "END\r\n"}[string(buf[:n])]
+					if answer == "" {
+						answer = line
+					}
+					if _, err := nc.Write([]byte(answer)); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return ln.Addr().String()
+}
+
+func TestDumpEndsWithItsContext(t *testing.T) {
+	addr := testenv.Memcached(t)
+	tell(t, addr, 1, "set k 0 0 1\r\nv\r\n")
+	d, _, err := source(t, Options{Addr: addr}).Dump(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	err = d.Keys(ctx, func([]byte) error {
+		cancel()
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
