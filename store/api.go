@@ -27,6 +27,7 @@ type Options struct {
 	MaxItem        int                                  // largest item in bytes as memcached's -I counts it; default 1 MiB
 	NoEvict        bool                                 // -M: refuse instead of evicting
 	NoCAS          bool                                 // -C
+	NoSharing      bool                                 // every item has its value for itself
 	RoomTime       time.Duration                        // what one insert may spend on evicting for itself, in all its tries; default 1 ms
 	PassInline     int                                  // records per lock hold before an insert; default 16
 	PassBackground int                                  // records per lock hold in the background; default 64
@@ -271,7 +272,7 @@ type Stats struct {
 	ReserveBytes                     int64 // of the limit, what is kept free
 	Age                              int64 // seconds since the oldest record was written, 0 without records
 	HashBytes                        int64 // of the indexes
-	HashPower                        int   // log2 of the slots, about
+	HashPower                        int   // log2 of the slots that the indexes of keys have room for
 	Data, References                 int64 // payloads held, and references of items to them
 	DataBytes                        int64 // of those payloads, each once
 	Leases                           int64
@@ -280,6 +281,8 @@ type Stats struct {
 	Reclaimed, ExpiredUnfetched      uint64
 	NoMemory                         uint64
 	Reaped, ReapLooks                uint64 // expired items taken out in the background, and records looked at for that
+	Crawls                           uint64 // runs that Crawl has asked for
+	Crawling                         bool   // the last of them is not over
 	Passes, PassRecords              uint64
 	Holds                            [HoldKinds]Holds // lock holds of passes
 }

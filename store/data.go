@@ -94,9 +94,20 @@ func (ds *dataShard) hashOf(n uint32) uint64 {
 	return uint64(binary.LittleEndian.Uint32(ds.head(ds.hs[n])[8:]))
 }
 
+// digest is where a payload is looked for and kept: by what it is, or without sharing by the hash of its key.
+func (s *Store) digest(by uint64, value []byte) (hi, lo uint64) {
+	if s.opt.NoSharing {
+		return by, by
+	}
+	return s.opt.Digest(value)
+}
+
 // find returns the local handle of the datum with these bytes, or noHandle, and how many others of that hash and length it
 // compared.
 func (ds *dataShard) find(hash uint32, value []byte) (n uint32, chain int) {
+	if ds.s.opt.NoSharing {
+		return noHandle, chainMax // so that it is not in the index either
+	}
 	h := uint64(hash)
 	t := ds.idx.table(h)
 	g := t.home(h)
@@ -133,7 +144,7 @@ func (ds *dataShard) keep(by, lo uint64, value []byte) (handle uint32, ok bool) 
 		ds.reference(n)
 		return ds.global(n), true
 	}
-	if len(value) <= ds.s.z.privateMax && !ds.met.metElsewhere(lo, by) {
+	if len(value) <= ds.s.z.privateMax && (ds.s.opt.NoSharing || !ds.met.metElsewhere(lo, by)) {
 		return noHandle, true
 	}
 	if n, ok = ds.newHandle(); !ok {

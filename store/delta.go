@@ -88,7 +88,7 @@ func (s *Store) tryDelta(d *Delta) (n Number, st Status) {
 	nd.value, nd.handle = make([]byte, max(len(text), len(value))), noHandle
 	pad(nd.value, text)
 	if len(nd.value) > maxInline {
-		if hi, lo := s.opt.Digest(nd.value); !s.keep(&nd, d.Hash, hi, lo) {
+		if hi, lo := s.digest(d.Hash, nd.value); !s.keep(&nd, d.Hash, hi, lo) {
 			return n, NoMemory
 		}
 	}

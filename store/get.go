@@ -153,13 +153,19 @@ func (sh *shard) nearsEnd(r *record, q *Lookup) bool {
 
 // expire removes a record that judge found over.
 func (sh *shard) expire(h uint64, loc uint32, r *record, v verdict, f *freed) {
-	if v == isExpired {
-		sh.st.reclaimed++
-		if r.meta&metaFetched == 0 {
-			sh.st.expiredUnfetched++
-		}
-	}
+	sh.countOver(r, v)
 	sh.unlink(h, loc, r, f)
+}
+
+// countOver counts a record that judge found over and a command removes.
+func (sh *shard) countOver(r *record, v verdict) {
+	if r.negative() {
+		return
+	}
+	sh.st.reclaimed++
+	if v == isExpired && r.meta&metaFetched == 0 {
+		sh.st.expiredUnfetched++
+	}
 }
 
 // change is what a command alters of an item beside its value.

@@ -358,6 +358,9 @@ func (x *index) merge(h uint64) {
 	}
 }
 
+// slots returns how many the directory has room for; like it they never become fewer.
+func (x *index) slots() int64 { return mostSlots << x.st.depth }
+
 // bytes returns what the index takes: tables and directory.
 func (x *index) bytes() int64 {
 	return int64(x.st.size) + 4<<x.st.depth

@@ -330,7 +330,7 @@ func TestHistoriesAgainstModel(t *testing.T) {
 	for seed := range uint64(seeds) {
 		m := &model{rng: rand.New(rand.NewPCG(seed, 11)), items: map[string]modelItem{}, given: map[uint64]bool{}}
 		m.tight = seed%2 == 1
-		m.o = Options{Memory: 16 << 20, KeyHash: testHash, Digest: testDigest, manual: true}
+		m.o = Options{Memory: 16 << 20, KeyHash: testHash, Digest: testDigest, NoSharing: seed%4 > 1, manual: true}
 		if m.tight {
 			m.o.Memory = 1 << 20
 		}

@@ -322,7 +322,22 @@ func (s *Store) reapDue() {
 	})
 }
 
-// keepReaping takes out what is over, once a second.
+// Crawl has all items that are there now looked at as soon as may be. Stats tells until when.
+func (s *Store) Crawl() {
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.lock(s.Now())
+		sh.sweep()
+		sh.mu.Unlock()
+	}
+	s.crawls.Add(1)
+	select {
+	case s.crawl <- struct{}{}:
+	default:
+	}
+}
+
+// keepReaping takes out what is over, once a second and when asked to crawl.
 func (s *Store) keepReaping() {
 	t := time.NewTicker(reapTick)
 	defer t.Stop()
@@ -330,9 +345,12 @@ func (s *Store) keepReaping() {
 		select {
 		case <-s.quit:
 			return
+		case <-s.crawl:
 		case <-t.C:
-			s.reapDue()
-			s.p.trim(max(s.reserve.Load(), s.p.limit.Load()/16))
 		}
+		asked := s.crawls.Load()
+		s.reapDue()
+		s.crawled.Store(asked)
+		s.p.trim(max(s.reserve.Load(), s.p.limit.Load()/16))
 	}
 }

@@ -210,6 +210,56 @@ func TestTouchedEarlierLeavesEarlier(t *testing.T) {
 	verify(t, x.Store)
 }
 
+// What no plan would look at yet is taken out when somebody asks for it.
+func TestCrawlLooksAtEverything(t *testing.T) {
+	x := newTester(t, Options{Memory: 4 << 20})
+	now := x.c.now.Second()
+	for i := range 200 {
+		x.write(Set, 0, fmt.Sprint("long ", i), long, now+3600)
+		x.write(Set, 0, fmt.Sprint("short ", i), long, now+10)
+	}
+	x.c.advance(11 * time.Second)
+	x.reapAll()
+	if st := x.Stats(); st.Items != 400 {
+		t.Fatalf("%d items are left, so the test shows nothing", st.Items)
+	}
+	x.Crawl()
+	if st := x.Stats(); st.Crawls != 1 || !st.Crawling {
+		t.Errorf("asked to crawl: %d runs, under way: %v", st.Crawls, st.Crawling)
+	}
+	x.reapAll()
+	if st := x.Stats(); st.Items != 200 || st.Reaped != 200 {
+		t.Errorf("%d items are left, %d were taken out", st.Items, st.Reaped)
+	}
+	verify(t, x.Store)
+}
+
+// A command that finds what is over counts it, whichever way it ended.
+func TestReclaimedAreCounted(t *testing.T) {
+	x := newTester(t, Options{Memory: 4 << 20})
+	flush := func() { x.FlushAll(x.c.now, x.c.now) }
+	get := func() { x.lookup(Lookup{Key: []byte("k")}) }
+	for _, test := range []struct {
+		name string
+		end  func()
+		meet func()
+	}{
+		{"expired, got", func() { x.c.advance(3 * time.Second) }, get},
+		{"expired, replaced", func() { x.c.advance(3 * time.Second) }, func() { x.write(Set, 0, "k", "new", 0) }},
+		{"flushed, got", flush, get},
+		{"flushed, replaced", flush, func() { x.write(Set, 0, "k", "new", 0) }},
+	} {
+		x.write(Set, 0, "k", "old", x.c.now.Second()+2)
+		before := x.Stats()
+		test.end()
+		test.meet()
+		test.meet() // which is no longer news
+		if st := x.Stats(); st.Reclaimed != before.Reclaimed+1 {
+			t.Errorf("%s: counted %d", test.name, st.Reclaimed-before.Reclaimed)
+		}
+	}
+}
+
 func TestHoldClasses(t *testing.T) {
 	for d := time.Duration(0); d < 1<<20; d += 3 {
 		if end := holdEnd(holdClass(d)); end < d || d >= 16 && end-d > d/8 {

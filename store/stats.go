@@ -1,12 +1,16 @@
 package store
 
+import "math/bits"
+
 // Stats sums the shards; each is locked for a moment. The sums are not of one instant.
 func (s *Store) Stats() Stats {
 	st := Stats{
 		LimitBytes: s.p.limit.Load(), UsedBytes: s.p.used(), ReserveBytes: s.reserve.Load(), NoMemory: s.noMemory.Load(),
 		Passes: s.passes.Load(), PassRecords: s.passRecords.Load(),
 	}
-	depth := uint32(0)
+	slots := int64(0)
+	st.Crawls = s.crawls.Load()
+	st.Crawling = s.crawled.Load() < st.Crawls
 	for i := range s.shards {
 		sh := &s.shards[i]
 		now := s.Now()
@@ -32,7 +36,7 @@ func (s *Store) Stats() Stats {
 		st.LeasesKilled += t.leasesKilled
 		st.Leases += int64(t.leases)
 		st.HashBytes += sh.idx.bytes()
-		depth = max(depth, t.idx.depth)
+		slots += sh.idx.slots()
 		sh.mu.Unlock()
 	}
 	for i := range s.data {
@@ -49,7 +53,7 @@ func (s *Store) Stats() Stats {
 	for k := range st.Holds {
 		st.Holds[k] = s.holds.read(HoldKind(k))
 	}
-	st.HashPower = s.z.shardBits + int(depth) + 8
+	st.HashPower = bits.Len64(uint64(slots)) - 1
 	return st
 }
 

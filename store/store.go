@@ -48,8 +48,10 @@ type Store struct {
 	swept        uint64       // epochs.moved when the shards were last seen to catch up; reaping guards it
 	inline       atomic.Int32 // records per lock hold before an insert
 	behind       atomic.Int32 // and in the background
-	wake         chan struct{}
+	wake, crawl  chan struct{}
 	making       chan struct{} // holds a token while somebody is in AwaitRoom
+	crawls       atomic.Uint64 // times that Crawl was called
+	crawled      atomic.Uint64 // those that are over
 	quit         chan struct{}
 	stopOnce     sync.Once
 	background   sync.WaitGroup
@@ -117,7 +119,7 @@ func Open(o Options) (*Store, error) {
 		_ = s.a.close()
 		return nil, fmt.Errorf("%w: memory limit of %d bytes is too small for its tables", ErrOptions, o.Memory)
 	}
-	s.wake, s.making, s.quit = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{})
+	s.wake, s.crawl, s.making, s.quit = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{})
 	s.background.Go(s.keepReserve)
 	if !o.manual {
 		s.background.Go(s.keepReaping)

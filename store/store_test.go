@@ -195,6 +195,7 @@ func TestStoreExpiryIsExact(t *testing.T) {
 	now := x.c.now.Second()
 	x.write(Set, 0, "k", long, now+2)
 	x.write(Set, 0, "gone", "v", Expired)
+	x.wantMiss(0, "gone", TTLOver)
 	x.wantMiss(0, "gone", Absent)
 	x.c.advance(1999 * time.Millisecond)
 	x.want(0, "k", long)
@@ -268,6 +269,25 @@ func TestStoreHoldsEqualPayloadsOnce(t *testing.T) {
 	}
 	if st := x.Stats(); st.Data != 1 || st.References < 96 || st.References > 99 {
 		t.Errorf("100 keys with one payload: %+v", st)
+	}
+}
+
+// Without sharing equal payloads fill memory as others do, whichever way they are kept.
+func TestStoreHoldsEqualPayloadsApart(t *testing.T) {
+	for _, size := range []int{10, 300, 5000, 200_000} {
+		x := newTester(t, Options{Memory: 8 << 20, NoSharing: true})
+		value := strings.Repeat("z", size)
+		n := 3*8<<20/size + 10
+		for i := range n {
+			checkStatus(t, "set", x.write(Set, 0, fmt.Sprint("key", i), value, 0), Stored)
+		}
+		x.want(0, fmt.Sprint("key", n-1), value)
+		if st := x.Stats(); st.Evictions == 0 || st.Items*int64(size) > 8<<20 || st.References != st.Data {
+			t.Errorf("of %d values of %d bytes %d are held and %d evicted, %d data have %d references", n, size, st.Items, st.Evictions, st.Data, st.References)
+		}
+		checkStatus(t, "append", x.write(Append, 0, fmt.Sprint("key", n-1), "y", 0), Stored)
+		x.want(0, fmt.Sprint("key", n-1), value+"y")
+		verify(t, x.Store)
 	}
 }
 

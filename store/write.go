@@ -145,13 +145,8 @@ func (sh *shard) store(w *Write, k *held, d *draft, interned, room bool, f *free
 	if d.route != 0 {
 		sh.killLease(w.Hash, w.Now)
 	}
-	if w.Deadline == Expired {
-		sh.remove(w.Hash, k, f)
-		if interned && d.handle != noHandle {
-			f.add(d.handle)
-		}
-		sh.st.total++
-		return Stored
+	if k.slot != nil && k.is >= isExpired {
+		sh.countOver(&k.rec, k.is)
 	}
 	sh.enlist(w.Hash, k, d)
 	if !interned || !room || !sh.reserve(d, forWrite) || !sh.link(w.Hash, k.slot, k.loc, &k.rec, d, f) {
@@ -183,7 +178,7 @@ func (s *Store) intern(d *draft, hash uint64, value []byte, r *room) bool {
 		return true
 	}
 	need := s.needs(len(value))
-	hi, lo := s.opt.Digest(value)
+	hi, lo := s.digest(hash, value)
 	r.make(s, need)
 	for range 4 {
 		if s.keep(d, hash, hi, lo) {
@@ -303,7 +298,7 @@ func (s *Store) tryConcat(w *Write, buf []byte) (st Status, cas uint64, need int
 	d.value, d.handle = buf, noHandle
 	d.cas = sh.chosenCAS(w.NewCAS, w.WantCAS)
 	if n > maxInline {
-		if hi, lo := s.opt.Digest(buf); !s.keep(&d, w.Hash, hi, lo) {
+		if hi, lo := s.digest(w.Hash, buf); !s.keep(&d, w.Hash, hi, lo) {
 			return NoMemory, 0, n
 		}
 	}
