@@ -60,6 +60,10 @@ type Options struct {
 	Verbosity    int           // how many -v
 	IdleTimeout  time.Duration // -o idle_timeout; 0 is never
 	ConnMemory   int64         // -o read_buf_mem_limit in bytes; 0 is the default
+	NoSharing    bool          // -o no_sharing
+	NoCrawler    bool          // -o no_lru_crawler
+	NoMaintainer bool          // -o no_lru_maintainer
+	NoReassign   bool          // -o no_slab_reassign
 	Protocol     string        // -B: auto, ascii or binary; -Y and -S say which of the latter
 	AuthFile     string        // -Y; empty is none
 	SASL         bool          // -S

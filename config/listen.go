@@ -57,8 +57,7 @@ func (l *loader) finishListen() {
 		l.listen = []string{"127.0.0.1"}
 	}
 	if l.c.Port == 0 && l.c.UDPPort == 0 {
-		l.fail(place{}, "-p 0 turns TCP off, and nothing else is there to listen on; write a port, or -1 for any free one")
-		return
+		l.note("-p 0 turns TCP off, and nothing else is there to listen on; write a port, or -1 for any free one")
 	}
 	for _, spec := range l.listen {
 		a, fault := parseListen(spec, max(l.c.Port, 0), l.c.TLS.On)

@@ -88,7 +88,7 @@ type Request struct {
 
 	User, Password []byte // Login
 
-	Streams Streams // watch
+	Streams Streams // watch; 0: a word of it is none
 	Crawl   Crawl   // lru_crawler
 	Classes Classes // lru_crawler crawl, metadump, mgdump
 

@@ -52,6 +52,9 @@ const (
 	CrawlerSleep
 	MetadumpNotAllowed
 	MgdumpNotAllowed
+	MetadumpStacked
+	MgdumpStacked
+	WatchStacked
 	MetaEnd
 	ShutdownNotEnabled
 	ShutdownMode
@@ -118,6 +121,9 @@ var replies = [...]string{
 	CrawlerSleep:       "CLIENT_ERROR sleep must be one second or less\r\n",
 	MetadumpNotAllowed: "ERROR metadump not allowed\r\n",
 	MgdumpNotAllowed:   "ERROR key dump not allowed\r\n",
+	MetadumpStacked:    "ERROR cannot pipeline other commands before metadump\r\n",
+	MgdumpStacked:      "ERROR cannot pipeline other commands before mgdump\r\n",
+	WatchStacked:       "ERROR cannot pipeline other commands before watch\r\n",
 	MetaEnd:            "EN\r\n",
 	ShutdownNotEnabled: "SERVER_ERROR: shutdown not enabled\r\n",
 	ShutdownMode:       "CLIENT_ERROR invalid shutdown mode\r\n",

@@ -27,7 +27,8 @@ var streams = [...]struct {
 	{"proxyuser", watchNothing}, {"deletions", WatchDeletions},
 }
 
-// parseWatch reads watch [stream...], without one the fetchers.
+// parseWatch reads watch [stream...], without one the fetchers. With a word that is no stream there are none: other reasons to
+// refuse it come first.
 func (p *Parser) parseWatch(line []byte) Status {
 	r := &p.Request
 	r.Verb, r.Streams = Watch, 0
@@ -44,7 +45,8 @@ func (p *Parser) parseWatch(line []byte) Status {
 			}
 		}
 		if !known {
-			return p.refuse(Error)
+			r.Streams = 0
+			break
 		}
 	}
 	return Ready

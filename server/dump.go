@@ -83,7 +83,7 @@ func (d *dump) line(x *store.Walked) {
 	}
 }
 
-// crawl runs lru_crawler. What it would do about expired items is done here all the time.
+// crawl runs lru_crawler. Expired items are looked for all the time; asked to crawl, the store looks at once.
 func (ss *session) crawl(w *worker, r *protocol.Request, out []byte) []byte {
 	s := w.srv
 	why := protocol.OK
@@ -100,8 +100,14 @@ func (ss *session) crawl(w *worker, r *protocol.Request, out []byte) []byte {
 		why = protocol.MetadumpNotAllowed
 	case r.Crawl == protocol.Mgdump && s.o.NoDump:
 		why = protocol.MgdumpNotAllowed
+	case r.Crawl == protocol.Metadump && ss.stacked:
+		why = protocol.MetadumpStacked
+	case r.Crawl == protocol.Mgdump && ss.stacked:
+		why = protocol.MgdumpStacked
 	case r.Classes == protocol.ClassesBad:
 		why = protocol.CrawlerBadClass
+	case r.Crawl == protocol.CrawlOnce && r.Classes != protocol.ClassesEmpty:
+		w.store.Crawl()
 	case r.Crawl == protocol.Metadump:
 		ss.dump = newDump(metadump, r.Classes == protocol.ClassesEmpty)
 	case r.Crawl == protocol.Mgdump:

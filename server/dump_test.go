@@ -3,10 +3,12 @@ package server
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"swordfish/internal/testenv"
 	"swordfish/store"
@@ -66,6 +68,73 @@ func TestCrawlerOnAndOff(t *testing.T) {
 		if got := c.ask(step.ask); got != step.want {
 			t.Fatalf("%q: got %q, want %q", step.ask, got, step.want)
 		}
+	}
+}
+
+func TestCrawlerOffFromTheStart(t *testing.T) {
+	c := newClient(t, newServer(t, Options{NoCrawler: true}))
+	for _, step := range []struct{ ask, want string }{
+		{"lru_crawler mgdump all\r\n", "CLIENT_ERROR lru crawler disabled\r\n"},
+		{"lru_crawler enable\r\n", "OK\r\n"},
+		{"lru_crawler mgdump all\r\n", "OK\r\nEN\r\n"},
+	} {
+		if got := c.ask(step.ask); got != step.want {
+			t.Fatalf("%q: got %q, want %q", step.ask, got, step.want)
+		}
+	}
+}
+
+// Asked to crawl, the server takes out what is over, and tells when it has done so.
+func TestCrawl(t *testing.T) {
+	clock := &testClock{now: 10_000}
+	c := newClient(t, newServer(t, Options{Store: newStore(t, store.Options{Clock: clock.read})}))
+	for i := range 60 {
+		c.ask(fmt.Sprintf("set long%d 0 3600 2\r\nok\r\nset short%d 0 100 2\r\nok\r\n", i, i))
+	}
+	clock.now += 101_000
+	if got := c.ask("lru_crawler crawl all\r\n"); got != "OK\r\n" {
+		t.Fatalf("crawl: %q", got)
+	}
+	stats := c.ask("stats\r\n")
+	for end := time.Now().Add(time.Minute); strings.Contains(stats, "STAT lru_crawler_running 1\r\n"); stats = c.ask("stats\r\n") {
+		if time.Now().After(end) {
+			t.Fatal("the crawler runs for a minute")
+		}
+	}
+	for _, line := range []string{"lru_crawler_running 0", "lru_crawler_starts 1", "crawler_reclaimed 60", "curr_items 60"} {
+		if !strings.Contains(stats, "STAT "+line+"\r\n") {
+			t.Errorf("no %q in %q", line, stats)
+		}
+	}
+}
+
+// What takes a connection for itself is refused behind other commands of the same read, unless mn has them answered first.
+func TestNothingBeforeDumpsAndWatch(t *testing.T) {
+	const refused = "ERROR cannot pipeline other commands before "
+	ours, memcached := newServer(t, Options{}), testenv.Memcached(t)
+	for _, test := range []struct{ in, want string }{
+		{"get a\r\nlru_crawler metadump all\r\n", "END\r\n" + refused + "metadump\r\n"},
+		{"get a\r\nlru_crawler mgdump all\r\n", "END\r\n" + refused + "mgdump\r\n"},
+		{"lru_crawler crawl all\r\nlru_crawler mgdump 70\r\n", "OK\r\n" + refused + "mgdump\r\n"},
+		{"delete b noreply\r\nwatch fetchers\r\n", refused + "watch\r\n"},
+		{"mg b q\r\nwatch foo\r\n", refused + "watch\r\n"},
+		{"foo\r\nwatch\r\nget a\r\n", "ERROR\r\n" + refused + "watch\r\nEND\r\n"},
+		{"mn\r\nwatch foo\r\n", "MN\r\nERROR\r\n"},
+		{"mn\r\nlru_crawler mgdump all\r\n", "MN\r\nOK\r\nEN\r\n"},
+		{"get a\r\nmn\r\nlru_crawler mgdump all\r\n", "END\r\nMN\r\nOK\r\nEN\r\n"},
+	} {
+		if got := newClient(t, ours).ask(test.in); got != test.want {
+			t.Errorf("%q: got %q, want %q", test.in, got, test.want)
+		}
+		c := dial(t, memcached)
+		if _, err := c.Write([]byte(test.in)); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(test.want)) // it does not close behind a dump
+		if n, err := io.ReadFull(c, got); err != nil || string(got) != test.want {
+			t.Errorf("%q: memcached answers %q, %v", test.in, got[:n], err)
+		}
+		c.Close()
 	}
 }
 

@@ -34,7 +34,7 @@ type Options struct {
 	Routes *normalizer.Table // nil: every key is plain
 	Filler *filler.Filler    // nil: leases end at once, nothing is ever loaded
 
-	Listen   []Listener // default 127.0.0.1:11211, unless there is UDP
+	Listen   []Listener // nil: 127.0.0.1:11211, unless there is UDP
 	UDP      []string   // host:port where datagrams are answered; nobody can log in there
 	Workers  int        // -t; of each kind of loop that Listen calls for; default 4
 	MaxConns int        // -c; default 1024
@@ -56,8 +56,12 @@ type Options struct {
 	NoFlush     bool // -F: flush_all is refused
 	NoWatch     bool // -W: watch is refused
 	NoDump      bool // -X: stats cachedump, stats detail and the dumps of lru_crawler are refused
+	NoCrawler   bool // lru_crawler is refused until it is enabled
 	WatchBuffer int  // -o watcher_logbuf_size: bytes of lines that wait for a slow watcher, the rest is skipped; default 256 KiB, at least twice LogBuffer
 	LogBuffer   int  // -o worker_logbuf_size: bytes of lines of a worker's wake-up, the rest is dropped; default 64 KiB
+
+	// stats is without the lines of memcached's LRU maintainer and slab rebalancer, which are told to be off.
+	NoMaintainer, NoReassign bool
 
 	Detail    bool   // -D: stats detail is on from the start
 	Delimiter byte   // -D: ends the prefixes that stats detail tells apart; default ':'
@@ -152,7 +156,7 @@ func New(o Options) *Server {
 	if o.Store == nil || o.Seed == nil {
 		panic("server: Options lack Store or Seed")
 	}
-	if len(o.Listen) == 0 && len(o.UDP) == 0 {
+	if o.Listen == nil && len(o.UDP) == 0 {
 		o.Listen = []Listener{{Address: DefaultListen}}
 	}
 	if o.Workers <= 0 {
@@ -183,6 +187,7 @@ func New(o Options) *Server {
 		s.detail.delimiter = ':'
 	}
 	s.detail.on.Store(o.Detail)
+	s.crawlerOff.Store(o.NoCrawler)
 	s.watch.open(o.Store, cmp.Or(o.WatchBuffer, DefaultWatchBuffer), cmp.Or(o.LogBuffer, DefaultLogBuffer))
 	s.gate.open(o.Users, o.FailDelay, o.Logger)
 	s.verbosity.Store(int32(o.Verbosity))

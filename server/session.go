@@ -22,6 +22,8 @@ type session struct {
 	answered store.RouteID // the route of the last key of that get
 	dump     *dump         // under way; nil: none
 
+	stacked bool // there were commands before this one in what run was given, and since the last mn
+
 	left    int  // commands that this turn may still run; only turn sets it, so without -R it never ends
 	yielded bool // the turn before was ended by left
 
@@ -86,7 +88,7 @@ func (ss *session) peek() func(in []byte) (key []byte, n int) {
 // run executes the complete commands in in, appends their replies to out and returns how much of in is used up. The bytes
 // after that belong to the next call.
 func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
-	n := 0
+	n, ran := 0, false
 	w.ahead.renew()
 	w.conn = ss.id
 	w.patient = !ss.datagram && ss.waits < maxWaits
@@ -109,6 +111,7 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 			if out, did = ss.goOn(w, out); did != starved {
 				return n, out, did
 			}
+			ran = false
 		}
 		if ss.parser.Idle() && !ss.parser.Locked {
 			w.aheadCommands(in[n:], ss.peek())
@@ -128,6 +131,7 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 		}
 		ss.left--
 		r := &ss.parser.Request
+		ss.stacked, ran = ran, r.Form != protocol.Meta || r.Verb != protocol.Noop
 		if r.Verb.Authenticates() {
 			if out = ss.authenticate(w, r, out); ss.attempt != nil {
 				return n, out, parked

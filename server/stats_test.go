@@ -79,6 +79,19 @@ func TestStatsItemsAndSlabsLikeMemcached(t *testing.T) {
 	}
 }
 
+// A slab class does not go with its last item.
+func TestStatsSlabsOfNothing(t *testing.T) {
+	c := newClient(t, newServer(t, Options{}))
+	if names, _ := statNames(t, c.ask("stats slabs\r\n")); strings.Join(names, " ") != "active_slabs total_malloced" {
+		t.Errorf("of a new server: %v", names)
+	}
+	c.ask("set a 0 0 1\r\nx\r\nstats reset\r\ndelete a\r\n")
+	_, slabs := statNames(t, c.ask("stats slabs\r\n"))
+	if slabs["active_slabs"] != "1" || slabs["1:used_chunks"] != "0" || slabs["1:free_chunks"] != slabs["1:total_chunks"] {
+		t.Errorf("after the last item: %v", slabs)
+	}
+}
+
 // Monitors read from them how old the oldest item is and whether memory is full.
 func TestStatsOfAgeAndRoom(t *testing.T) {
 	clock := &testClock{now: 10_000}

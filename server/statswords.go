@@ -116,9 +116,13 @@ func (s *Server) sinceReset() Stats {
 	st.Store.ExpiredUnfetched -= base.Store.ExpiredUnfetched
 	st.Store.Reclaimed -= base.Store.Reclaimed
 	st.Store.Reaped -= base.Store.Reaped
+	st.Store.Crawls -= base.Store.Crawls
 	st.Store.ReapLooks -= base.Store.ReapLooks
 	return st
 }
+
+// leastHashPower is the log2 of the smallest table that memcached has without -o hashpower.
+const leastHashPower = 16
 
 // generalStats writes the lines of memcached 1.6.45 in its order. What has no counterpart here is 0.
 func (s *Server) generalStats(l *lines) {
@@ -189,14 +193,23 @@ func (s *Server) generalStats(l *lines) {
 	l.int("time_in_listen_disabled_us", st.ListenDisabledTime.Microseconds())
 	l.int("threads", st.Workers)
 	l.uint("conn_yields", n.ConnYields)
-	l.int("hash_power_level", int64(st.Store.HashPower))
+	l.int("hash_power_level", int64(max(st.Store.HashPower, leastHashPower)))
 	l.int("hash_bytes", st.Store.HashBytes)
-	l.zero("hash_is_expanding",
-		"slab_reassign_rescues", "slab_reassign_chunk_rescues", "slab_reassign_inline_reclaim", "slab_reassign_busy_items",
-		"slab_reassign_busy_deletes", "slab_reassign_busy_nomem")
-	l.text("slab_reassign_last_busy_status", "none")
-	l.zero("slab_reassign_running", "slabs_moved", "lru_crawler_running", "lru_crawler_starts", "lru_maintainer_juggles",
-		"malloc_fails")
+	l.zero("hash_is_expanding")
+	if !s.o.NoReassign {
+		l.zero("slab_reassign_rescues", "slab_reassign_chunk_rescues", "slab_reassign_inline_reclaim", "slab_reassign_busy_items",
+			"slab_reassign_busy_deletes", "slab_reassign_busy_nomem")
+		l.text("slab_reassign_last_busy_status", "none")
+		l.zero("slab_reassign_running", "slabs_moved")
+	}
+	if !s.crawlerOff.Load() {
+		l.uint("lru_crawler_running", map[bool]uint64{true: 1}[st.Store.Crawling])
+		l.uint("lru_crawler_starts", st.Store.Crawls)
+	}
+	if !s.o.NoMaintainer {
+		l.zero("lru_maintainer_juggles")
+	}
+	l.zero("malloc_fails")
 	s.watchStats(l)
 	s.tlsStats(l, n)
 	l.zero("unexpected_napi_ids", "round_robin_fallback")
@@ -206,13 +219,17 @@ func (s *Server) generalStats(l *lines) {
 	l.zero("slab_global_page_pool")
 	l.uint("expired_unfetched", st.Store.ExpiredUnfetched)
 	l.uint("evicted_unfetched", st.Store.EvictedUnfetched)
-	l.zero("evicted_active")
+	if !s.o.NoMaintainer {
+		l.zero("evicted_active")
+	}
 	l.uint("evictions", st.Store.Evictions)
 	l.uint("reclaimed", st.Store.Reclaimed)
 	l.uint("crawler_reclaimed", st.Store.Reaped)
 	l.uint("crawler_items_checked", st.Store.ReapLooks)
-	l.zero("lrutail_reflocked", "moves_to_cold", "moves_to_warm",
-		"moves_within_lru", "direct_reclaims", "lru_bumps_dropped")
+	l.zero("lrutail_reflocked")
+	if !s.o.NoMaintainer {
+		l.zero("moves_to_cold", "moves_to_warm", "moves_within_lru", "direct_reclaims", "lru_bumps_dropped")
+	}
 }
 
 // watchStats tells of watch, which stats reset does not set back, as in memcached.
@@ -253,21 +270,22 @@ func (s *Server) settingsStats(l *lines) {
 	yes := map[bool]string{true: "yes", false: "no"}
 	passes := s.o.Store.Settings()
 	own := map[string]string{
-		"pass_inline":         strconv.Itoa(passes.PassInline),
-		"pass_background":     strconv.Itoa(passes.PassBackground),
-		"maxbytes":            strconv.FormatInt(s.o.Store.Stats().LimitBytes, 10),
-		"maxconns":            strconv.Itoa(s.o.MaxConns),
-		"verbosity":           strconv.Itoa(int(s.verbosity.Load())),
-		"num_threads":         strconv.Itoa(s.o.Workers),
-		"shutdown_command":    yes[s.o.OnShutdown != nil],
-		"flush_enabled":       yes[!s.o.NoFlush],
-		"dump_enabled":        yes[!s.o.NoDump],
-		"detail_enabled":      yes[s.detail.on.Load()],
-		"stat_key_prefix":     string(s.detail.delimiter),
-		"lru_crawler":         yes[!s.crawlerOff.Load()],
-		"watcher_logbuf_size": strconv.Itoa(cmp.Or(s.o.WatchBuffer, DefaultWatchBuffer)),
-		"worker_logbuf_size":  strconv.Itoa(s.watch.gather),
-		"idle_timeout":        strconv.Itoa(int(s.o.IdleTimeout.Seconds())),
+		"pass_inline":           strconv.Itoa(passes.PassInline),
+		"pass_background":       strconv.Itoa(passes.PassBackground),
+		"maxbytes":              strconv.FormatInt(s.o.Store.Stats().LimitBytes, 10),
+		"maxconns":              strconv.Itoa(s.o.MaxConns),
+		"verbosity":             strconv.Itoa(int(s.verbosity.Load())),
+		"num_threads":           strconv.Itoa(s.o.Workers),
+		"shutdown_command":      yes[s.o.OnShutdown != nil],
+		"flush_enabled":         yes[!s.o.NoFlush],
+		"dump_enabled":          yes[!s.o.NoDump],
+		"detail_enabled":        yes[s.detail.on.Load()],
+		"stat_key_prefix":       string(s.detail.delimiter),
+		"lru_crawler":           yes[!s.crawlerOff.Load()],
+		"lru_maintainer_thread": yes[!s.o.NoMaintainer],
+		"watcher_logbuf_size":   strconv.Itoa(cmp.Or(s.o.WatchBuffer, DefaultWatchBuffer)),
+		"worker_logbuf_size":    strconv.Itoa(s.watch.gather),
+		"idle_timeout":          strconv.Itoa(int(s.o.IdleTimeout.Seconds())),
 	}
 	own["num_threads_per_udp"] = strconv.Itoa(s.o.udpThreads())
 	for _, set := range memcachedSettings {
@@ -341,12 +359,16 @@ func (s *Server) itemStats(l *lines) {
 // slabStats shows the segments as pages of one slab class, and each item as a chunk of the average size. Chunks are free as
 // long as an insert evicts nothing.
 func (s *Server) slabStats(l *lines) {
+	const emptyChunk = 96 // memcached's smallest
 	st := s.sinceReset()
 	n := &st.Counters
 	segment := max(int64(s.o.Store.Settings().Segment), 1)
 	pages := (st.Store.UsedBytes + segment - 1) / segment
-	if items := st.Store.Items; items > 0 {
-		chunk := max(st.Store.Bytes/items, 1)
+	if items := st.Store.Items; items > 0 || s.o.Store.Stats().TotalItems > 0 { // a class that had items stays
+		chunk := int64(emptyChunk)
+		if items > 0 {
+			chunk = max(st.Store.Bytes/items, 1)
+		}
 		room := st.Store.LimitBytes - st.Store.ReserveBytes - st.Store.UsedBytes
 		if room < st.Store.LimitBytes/64 {
 			room = 0 // what a pass has just freed

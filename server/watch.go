@@ -358,6 +358,12 @@ func (ss *session) watchCommand(w *worker, r *protocol.Request, out []byte) []by
 	if w.srv.o.NoWatch {
 		return protocol.AppendReply(out, protocol.WatchNotAllowed)
 	}
+	if ss.stacked {
+		return protocol.AppendReply(out, protocol.WatchStacked)
+	}
+	if r.Streams == 0 {
+		return protocol.AppendReply(out, protocol.Error)
+	}
 	if ss.watching = w.srv.watch.add(r.Streams); ss.watching == nil {
 		return protocol.AppendReply(out, protocol.WatcherTooMany)
 	}

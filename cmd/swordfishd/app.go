@@ -62,7 +62,7 @@ func newApp(in config.Input, c *config.Config, opened sources, certificates *ser
 		}
 	}
 	s, err := store.Open(store.Options{
-		Memory: c.Memory, MaxItem: c.MaxItem, NoEvict: c.NoEvict, NoCAS: c.NoCAS,
+		Memory: c.Memory, MaxItem: c.MaxItem, NoEvict: c.NoEvict, NoCAS: c.NoCAS, NoSharing: c.NoSharing,
 		PassInline: c.PassInline, PassBackground: c.PassBack,
 		Seed: seed, KeyHash: seed.Key, Digest: seed.Payload, File: c.MemoryFile,
 	})
@@ -86,7 +86,8 @@ func newApp(in config.Input, c *config.Config, opened sources, certificates *ser
 	o := server.Options{
 		Store: s, Seed: &seed, Routes: table, Filler: a.filler,
 		Workers: c.Threads, MaxConns: c.MaxConns, IdleTimeout: c.IdleTimeout, ConnMemory: c.ConnMemory, Users: users, NoFlush: c.NoFlush,
-		NoWatch: c.NoWatch, WatchBuffer: c.WatchBuffer, LogBuffer: c.LogBuffer, NoDump: c.NoDump, Detail: c.Detail, Delimiter: c.Delimiter, Verbosity: c.Verbosity,
+		NoWatch: c.NoWatch, WatchBuffer: c.WatchBuffer, LogBuffer: c.LogBuffer, NoDump: c.NoDump,
+		NoCrawler: c.NoCrawler, NoMaintainer: c.NoMaintainer, NoReassign: c.NoReassign, Detail: c.Detail, Delimiter: c.Delimiter, Verbosity: c.Verbosity,
 		Version: protocolVersion, Logger: log, Settings: settings(c), SetLogLevel: setLogLevel,
 		SetVerbose: func(level int) { zerolog.SetGlobalLevel(levelOf(level)) },
 		Operator:   server.Operator{Reload: a.reload, Pattern: a.pattern},
@@ -440,6 +441,9 @@ func settings(c *config.Config) []server.Setting {
 	}...)
 	for _, name := range slices.Sorted(maps.Keys(c.Shown)) {
 		all = append(all, server.Setting{Name: name, Value: c.Shown[name]})
+	}
+	if c.Shown["temporary_ttl"] != "" {
+		all = append(all, server.Setting{Name: "temp_lru", Value: "yes"})
 	}
 	return all
 }

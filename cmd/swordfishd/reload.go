@@ -206,6 +206,7 @@ var optionNames = map[string]string{
 	"MaxConnsFast": "-o maxconns_fast", "Threads": "-t", "Backlog": "-b", "ReqsPerEvent": "-R", "Verbosity": "-v",
 	"IdleTimeout": "-o idle_timeout", "ConnMemory": "-o read_buf_mem_limit", "Protocol": "-B", "AuthFile": "-Y", "SASL": "-S", "SASLFile": "--sasl-pwdb", "Delimiter": "-D", "Detail": "-D", "AllowStop": "-A", "NoFlush": "-F",
 	"NoDump": "-X", "NoWatch": "-W", "WatchBuffer": "-o watcher_logbuf_size", "LogBuffer": "-o worker_logbuf_size", "PIDFile": "-P", "MemoryFile": "-e", "PassInline": "-o pass_inline", "PassBack": "-o pass_background",
+	"NoSharing": "-o no_sharing", "NoCrawler": "-o no_lru_crawler", "NoMaintainer": "-o no_lru_maintainer", "NoReassign": "-o no_slab_reassign",
 	"GrowthFactor": "-f", "ChunkSize": "-n", "TLS": "-Z and -o ssl_...", "UDP": "", "Admin": "admin",
 }
 
