@@ -27,24 +27,27 @@ const patience = 60 * time.Second
 
 func TestMain(m *testing.M) { testenv.Main(m) }
 
-// binary builds swordfishd once for all tests, with the race detector if they have it. It lies beside the test binary, in
-// the directory that the go command removes.
-var binary = sync.OnceValues(func() (string, error) {
+// binary builds swordfishd once for all tests, with the race detector if they have it.
+var binary = sync.OnceValues(func() (string, error) { return build(raceEnabled) })
+
+// build builds swordfishd beside the test binary, in the directory that the go command removes.
+func build(race bool) (path string, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", err
 	}
-	path := self + ".swordfishd"
-	args := []string{"build", "-buildvcs=false", "-o", path}
-	if raceEnabled {
+	path = self + ".swordfishd"
+	args := []string{"build", "-buildvcs=false"}
+	if race {
+		path += ".race"
 		args = append(args, "-race")
 	}
-	out, err := exec.Command("go", append(args, "swordfish/cmd/swordfishd")...).CombinedOutput()
+	out, err := exec.Command("go", append(args, "-o", path, "swordfish/cmd/swordfishd")...).CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return path, err
-})
+}
 
 // command is swordfishd with arguments. A data race ends it at once with exit code 66.
 func command(t testing.TB, args ...string) *exec.Cmd {
