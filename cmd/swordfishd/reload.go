@@ -20,6 +20,8 @@ func (a *app) reload() error {
 	if a.closed {
 		return errStopping
 	}
+	a.tellReloading()
+	defer a.tellReady() // also when it was in vain: the server serves on
 	began := time.Now()
 	c, err := config.Load(a.input)
 	if err == nil {

@@ -92,6 +92,7 @@ func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Wr
 		a.close(context.Background(), false)
 		return systemError{err}
 	}
+	a.tellReady()
 	keep := false // the memory file
 	for {
 		select {
@@ -107,6 +108,7 @@ func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Wr
 		}
 		break
 	}
+	a.tellStopping()
 	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
 	defer cancel()
 	go func() {

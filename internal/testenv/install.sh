@@ -74,6 +74,7 @@ else
 	[ -x /usr/sbin/collectd ] || need+=(collectd-core)
 	/usr/bin/perl -MTest::More -MIO::Socket::SSL -e 1 2>/dev/null || need+=(perl libio-socket-ssl-perl)
 	has strace || need+=(strace)
+	has systemd-analyze || need+=(systemd)
 	has chromium || need+=(chromium)
 	has promtool || need+=(prometheus)
 	has pgbouncer || [ -x /usr/sbin/pgbouncer ] || need+=(pgbouncer)
