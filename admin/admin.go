@@ -21,6 +21,7 @@ import (
 	"swordfish/filler"
 	"swordfish/server"
 	"swordfish/store"
+	"swordfish/warm"
 )
 
 // Options configure an Admin. Server, Store, Filler and all of Do are required.
@@ -35,6 +36,7 @@ type Options struct {
 	Server  *server.Server
 	Store   *store.Store
 	Filler  *filler.Filler
+	Warmer  *warm.Warmer // nil: nothing is ever warmed up
 	Do      Actions
 
 	// NotReady returns why the server should get no clients yet, a sentence each; none: it is ready. Nil: it always is.

@@ -39,6 +39,7 @@ func (a *Admin) apiRoutes(mux *http.ServeMux) {
 	show("/api/history", func(*http.Request) (any, error) { return a.live.history(), nil })
 	mux.HandleFunc("GET /api/live", a.live.serve)
 	a.actionRoutes(mux)
+	a.warmRoutes(mux)
 }
 
 // badRequest is a mistake of the one who asks.

@@ -21,7 +21,10 @@ type Config struct {
 	File    string // of --config; empty without one
 	Sources []Source
 	Routes  []Route
+	Warm    []Warm
 	Notes   []string // accepted settings without an effect, to be logged at start
+
+	RequestLog RequestLog
 }
 
 // Ask is a question on the command line that is answered at once.

@@ -34,7 +34,8 @@ type Route struct {
 	Parts     []string // the names of the pattern's parts, in its order
 	Sources   []string // at least one; the first hit wins
 	Query     string
-	UsesKeys  bool // the query asks @keys, whole canonical keys
+	Keys      string // the query that enumerates its keys; empty: none
+	UsesKeys  bool   // the query asks @keys, whole canonical keys
 
 	Fresh         time.Duration // whole seconds, at least 1
 	Stale         time.Duration // whole seconds, at least 1, counted from the end of Fresh
@@ -104,7 +105,7 @@ func (d *document) readRoutes(v value) {
 }
 
 var routeFields = []string{
-	"name", "key", "prefix", "normalize", "source", "query", "fresh", "stale", "keep", "negative", "settle", "jitter",
+	"name", "key", "prefix", "normalize", "source", "query", "keys", "fresh", "stale", "keep", "negative", "settle", "jitter",
 	"refresh_ahead", "encode", "flags", "rows", "on_client_set", "on_reload", "on_change", "limits", "watch",
 }
 
@@ -157,6 +158,8 @@ func (d *document) readRouteField(r *Route, f field) {
 		r.Sources = f.strings("name a source")
 	case "query":
 		r.Query, _ = f.str("write the SQL")
+	case "keys":
+		r.Keys, _ = f.str("write the SQL that returns the parts of all keys")
 	case "fresh":
 		f.duration(&r.Fresh, time.Second, time.Second)
 	case "stale":

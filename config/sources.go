@@ -44,7 +44,7 @@ type Source struct {
 
 // readTop reads the whole file.
 func (d *document) readTop(root value) {
-	fields := root.fields("sources", "routes", "admin")
+	fields := root.fields("sources", "routes", "admin", "warm", "request_log")
 	var sources, routes value
 	for _, f := range fields {
 		switch f.name {
@@ -54,6 +54,10 @@ func (d *document) readTop(root value) {
 			routes = f.value
 		case "admin":
 			d.readAdmin(f.value)
+		case "warm":
+			d.readWarm(f.value)
+		case "request_log":
+			d.readRequestLog(f.value)
 		}
 	}
 	if sources.doc != nil {
@@ -63,6 +67,7 @@ func (d *document) readTop(root value) {
 		d.readRoutes(routes)
 	}
 	d.checkKeys()
+	d.checkWarm()
 }
 
 // checkKeys wants the routes that a peer's keys are spelled for to be there, and to load from that peer.

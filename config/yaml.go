@@ -24,6 +24,7 @@ type document struct {
 	file    string
 	anchors map[string]ast.Node
 	keys    map[string]value // the setting keys of each source that has it, to be held against the routes
+	warms   []warmAt
 }
 
 // value is a node of the document. where says what it is, in messages: `route "chr": limits`.

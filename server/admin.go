@@ -20,6 +20,9 @@ type Operator struct {
 
 	// Pattern returns the key pattern of a route. Nil: it is not shown.
 	Pattern func(route string) string
+
+	// Warm tells how far the warm-ups are, a line each. Nil: there are none.
+	Warm func() []string
 }
 
 // AdminWords says who may send an operator's words.
@@ -88,13 +91,17 @@ func (s *Server) admin(r *protocol.Request, out []byte) []byte {
 		s.queueText(&l)
 	case name == "sources":
 		s.sourcesText(&l)
+	case name == "warm" && s.o.Operator.Warm != nil:
+		for _, line := range s.o.Operator.Warm() {
+			l.line("%s", line)
+		}
 	}
 	return protocol.AppendReply(l.out, protocol.End)
 }
 
 // isAlone tells whether admin answers the word without anything behind it.
 func isAlone(name string) bool {
-	return name == "help" || name == "routes" || name == "queue" || name == "sources"
+	return name == "help" || name == "routes" || name == "queue" || name == "sources" || name == "warm"
 }
 
 // errand returns what r has to do off the worker, because it takes its time: nil for all other commands, and for words that are

@@ -40,6 +40,9 @@ var words = []word{
 	}},
 	{"queue", "", "keys that wait to be loaded", nil},
 	{"sources", "", "sources and whether they can be reached", nil},
+	{"warm", "", "warm-ups: how far they are, and how the last ones ended", []string{
+		"swordfishd warm begins one; warm: in the configuration those that begin with the server.",
+	}},
 	{"reload", "", "read the configuration again", []string{
 		"A mistake in it changes nothing: the first problem is answered, and the log has all of them.",
 	}},

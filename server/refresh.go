@@ -82,6 +82,16 @@ func (s *Server) resolve(key string) ([]byte, store.RouteID) {
 	return canonical, store.RouteID(id)
 }
 
+// Resolve appends the canonical spelling of a key to dst and tells its route; a plain key is appended as it is and has none. It is
+// for those who fill the store beside the workers.
+func (s *Server) Resolve(dst, key []byte) ([]byte, store.RouteID) {
+	canonical, id := s.routes.Load().Append(dst, key)
+	if id == 0 {
+		return append(dst, key...), 0
+	}
+	return canonical, store.RouteID(id)
+}
+
 // done answers a change: OK, or why it could not be made.
 func done(out []byte, err error) []byte {
 	if err != nil {

@@ -22,6 +22,7 @@ type sampler struct {
 	random uint64
 
 	mu      sync.Mutex // the worker's but for the moment of a report; guards the rest
+	tape    tape
 	begun   store.Time // first sample; 0: none yet
 	base    store.Time // samples of this moment weigh 1
 	n       int
@@ -77,6 +78,7 @@ func (p *sampler) next() int {
 func (p *sampler) take(q *store.Lookup) {
 	if p.mu.TryLock() {
 		p.count(q, float64(p.every))
+		p.tape.add(q, p.every)
 		p.mu.Unlock()
 	}
 	if p.taken++; p.taken >= sampleMost {

@@ -108,6 +108,7 @@ type Server struct {
 	gate      gate
 	dedup     dedupCache
 	hand      hand
+	spare     []byte // TakeRequests': a tape that no worker has
 
 	crawlerOff atomic.Bool // lru_crawler disable: it is asked for nothing
 	started    time.Time   // by the wall clock

@@ -249,6 +249,7 @@ type Fill struct {
 	Absent   bool   // the source has no row
 	Failed   bool   // nothing is known: close the window for Negative without a value
 	Stale    bool   // the value is old already: it is served, and loaded anew when somebody asks for it
+	Age      uint32 // seconds ago that it was true; older than the clock can say is Stale
 }
 
 // PutStatus is the outcome of PutLease.

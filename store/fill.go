@@ -13,7 +13,7 @@ const fillRoomTime = 100 * time.Millisecond
 // are copied.
 func (s *Store) PutLease(l Lease, f *Fill) PutStatus {
 	d := draft{
-		key: f.Key, flags: f.Flags, route: f.Route, filled: f.Now.Second(), state: stateFilled, handle: noHandle,
+		key: f.Key, flags: f.Flags, route: f.Route, filled: f.filled(), state: stateFilled, handle: noHandle,
 		expiry: expiryOf(f.Deadline), hasExpiry: f.Deadline != NoDeadline,
 	}
 	row := !f.Absent && !f.Failed
@@ -49,6 +49,17 @@ func (s *Store) PutLease(l Lease, f *Fill) PutStatus {
 	return st
 }
 
+// filled is the second at which the value was true, as far as the clock goes back.
+func (f *Fill) filled() uint32 {
+	if sec := f.Now.Second(); f.Age < sec {
+		return sec - f.Age
+	}
+	return f.Now.Second()
+}
+
+// old tells whether the value is stale from the start.
+func (f *Fill) old() bool { return f.Stale || f.Age > 0 && f.Age >= f.Now.Second() }
+
 // putLease does PutLease's work under the lock. It keeps d's reference only with PutStored.
 func (sh *shard) putLease(l Lease, f *Fill, d *draft, row bool, out *freed) PutStatus {
 	e, ok := sh.ownLease(l, f.Now)
@@ -61,7 +72,7 @@ func (sh *shard) putLease(l Lease, f *Fill, d *draft, row bool, out *freed) PutS
 		return PutKilled
 	}
 	room := sh.keepShare(rs, d.cost(len(f.Value)), out)
-	if e.b.settle[e.i] != 0 || f.Stale {
+	if e.b.settle[e.i] != 0 || f.old() {
 		d.state |= stateStale // settled: loaded perhaps from before a commit
 	}
 	k := sh.look(l.Hash, f.Key, f.Route, f.Now)
@@ -108,7 +119,7 @@ func (s *Store) putSame(l Lease, f *Fill) (st PutStatus, done bool) {
 		return 0, false
 	}
 	state := byte(stateFilled)
-	if e.b.settle[e.i] != 0 || f.Stale {
+	if e.b.settle[e.i] != 0 || f.old() {
 		state |= stateStale
 	}
 	sh.closeLease(e, f.Now, true)
@@ -149,7 +160,7 @@ func (sh *shard) refresh(k *held, f *Fill, state byte) {
 		r.setExpiry(0)
 	}
 	r.setState(state | r.state&(stateTouched|statePays))
-	r.setFilled(f.Now.Second())
+	r.setFilled(f.filled())
 	sh.count(r.route, r.state, 0, 1)
 }
 

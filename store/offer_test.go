@@ -89,3 +89,36 @@ func TestAFillThatIsOldAlready(t *testing.T) {
 		}
 	}
 }
+
+// TestAFillKeepsItsAge: freshness counts from when the value was true; beyond the clock's beginning it is stale.
+func TestAFillKeepsItsAge(t *testing.T) {
+	for name, tt := range map[string]struct {
+		age    uint32
+		want   Worth
+		freshS uint32 // seconds that it stays fresh
+	}{
+		"new": {0, WorthFresh, 10}, "younger than fresh": {6, WorthFresh, 4}, "older than fresh": {12, WorthStale, 0},
+		"over": {31, WorthOver, 0}, "older than the clock": {1_000_000, WorthStale, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x, id := newRouted(t)
+			x.c.advance(time.Minute)
+			f := Fill{Key: []byte("k"), Route: id, Now: x.c.now, Value: []byte(long), Age: tt.age}
+			checkStatus(t, "put", x.PutLease(x.lease(id, "k"), &f), PutStored)
+			worth := func() Worth { return x.Explain([]byte("k"), testHash([]byte("k")), id, x.c.now).Worth }
+			if got := worth(); got != tt.want {
+				t.Fatalf("worth %v, want %v", got, tt.want)
+			}
+			if tt.freshS > 0 {
+				x.c.advance(time.Duration(tt.freshS)*time.Second - time.Millisecond)
+				if worth() != WorthFresh {
+					t.Error("stale too early")
+				}
+				x.c.advance(time.Millisecond)
+				if worth() != WorthStale {
+					t.Error("fresh for too long")
+				}
+			}
+		})
+	}
+}

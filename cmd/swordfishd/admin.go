@@ -15,7 +15,7 @@ func (a *app) startAdmin(c *config.Admin) error {
 	}
 	served := admin.New(admin.Options{
 		Addr: c.Listen, Token: c.Token.Reveal(), Hosts: c.Hosts, Pprof: c.Pprof, Version: release, Logger: a.log,
-		Server: a.server, Store: a.store, Filler: a.filler, NotReady: a.notReady,
+		Server: a.server, Store: a.store, Filler: a.filler, Warmer: a.warmer, NotReady: a.notReady,
 		Do: admin.Actions{
 			Invalidate: a.server.Invalidate, Refresh: a.server.Refresh, Route: a.server.SwitchRoute, LogLevel: setLogLevel, Reload: a.reload,
 		},
@@ -41,5 +41,5 @@ func (a *app) notReady() (why []string) {
 			why = append(why, fmt.Sprintf("source %s has not been reached yet", s.Name))
 		}
 	}
-	return why
+	return append(why, a.startup.waiting()...)
 }

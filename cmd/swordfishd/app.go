@@ -22,6 +22,7 @@ import (
 	"swordfish/protocol"
 	"swordfish/server"
 	"swordfish/store"
+	"swordfish/warm"
 )
 
 // protocolVersion is the memcached whose behaviour is followed; version and stats answer it.
@@ -35,6 +36,13 @@ type app struct {
 	server *server.Server
 	admin  *admin.Admin // nil: HTTP is off
 	stop   chan bool    // a client sent shutdown; true: graceful
+	seed   hasher.Seed
+	table  atomic.Pointer[normalizer.Table]
+
+	tracker  warm.Tracker
+	warmer   *warm.Warmer
+	startup  *startup  // nil: nothing begins with the server
+	requests *requests // nil: nobody writes down what is asked for
 
 	input  config.Input    // what reload reads again
 	login  *config.Options // of the start: where passwords are read from again
@@ -72,8 +80,8 @@ func newApp(in config.Input, c *config.Config, opened sources, certificates *ser
 	if err != nil {
 		return nil, systemError{err}
 	}
-	a.store = s
-	if warm, why := s.Warm(); warm {
+	a.store, a.seed = s, seed
+	if kept, why := s.Warm(); kept {
 		log.Info().Str("file", c.MemoryFile).Int64("items", s.Stats().Items).Msg("going on with the items of the memory file")
 	} else if why != "" {
 		log.Warn().Str("file", c.MemoryFile).Str("reason", why).Msg("starting with an empty cache")
@@ -90,7 +98,7 @@ func newApp(in config.Input, c *config.Config, opened sources, certificates *ser
 		NoCrawler: c.NoCrawler, NoMaintainer: c.NoMaintainer, NoReassign: c.NoReassign, Detail: c.Detail, Delimiter: c.Delimiter, Verbosity: c.Verbosity,
 		Version: protocolVersion, Logger: log, Settings: settings(c), SetLogLevel: setLogLevel,
 		SetVerbose: func(level int) { zerolog.SetGlobalLevel(levelOf(level)) },
-		Operator:   server.Operator{Reload: a.reload, Pattern: a.pattern},
+		Operator:   server.Operator{Reload: a.reload, Pattern: a.pattern, Warm: a.warmLines},
 		Listen:     listeners(c), UDP: udpAddresses(c), TLS: certificates, WaitForRoom: !c.MaxConnsFast, ReqsPerEvent: c.ReqsPerEvent,
 		AdminWords: map[string]server.AdminWords{"any": server.WordsAny, "off": server.WordsNone}[c.Admin.Words],
 	}
@@ -103,6 +111,8 @@ func newApp(in config.Input, c *config.Config, opened sources, certificates *ser
 		}
 	}
 	a.server = server.New(o)
+	a.table.Store(table)
+	a.warmer = a.newWarmer(c)
 	a.noteUsers(users)
 	return a, nil
 }
@@ -153,7 +163,7 @@ func (a *app) startFiller(c *config.Config) (*normalizer.Table, error) {
 		return nil, err
 	}
 	a.filler, err = filler.New(filler.Options{
-		Sources: sourceSpecs(c, a.sources), Routes: a.fillerRoutes(c, ids, table), Hooks: hooks(a.store), Logger: a.log, MaxValue: c.MaxItem,
+		Sources: sourceSpecs(c, a.sources), Routes: a.fillerRoutes(c, ids, table), Hooks: tracked(hooks(a.store), &a.tracker), Logger: a.log, MaxValue: c.MaxItem,
 	})
 	if err != nil {
 		return nil, usageError{err}
@@ -276,7 +286,7 @@ func fillerRoutes(c *config.Config, ids []store.RouteID, table *normalizer.Table
 
 func fillerRoute(r *config.Route, id store.RouteID, table *normalizer.Table) filler.Route {
 	fr := filler.Route{
-		ID: uint16(id), Name: r.Name, Query: r.Query, Sources: r.Sources,
+		ID: uint16(id), Name: r.Name, Query: r.Query, Keys: r.Keys, Sources: r.Sources,
 		Split: func(dst []filler.Part, canonical []byte) []filler.Part {
 			var buf [normalizer.MaxParts]normalizer.Part
 			for _, p := range table.Parts(buf[:0], uint16(id), canonical) {
@@ -368,6 +378,10 @@ func (a *app) close(ctx context.Context, keep bool) error {
 			errs = append(errs, fmt.Errorf("admin: %w", err))
 		}
 	}
+	a.startup.close()
+	if a.warmer != nil {
+		a.warmer.Close()
+	}
 	if a.server != nil {
 		part, cancel := partOf(ctx, 2)
 		defer cancel()
@@ -379,6 +393,9 @@ func (a *app) close(ctx context.Context, keep bool) error {
 		default:
 			errs = append(errs, err)
 		}
+	}
+	if err := a.requests.close(); err != nil {
+		errs = append(errs, err)
 	}
 	a.mu.Lock() // a reload under way ends first, and no other begins
 	a.closed = true

@@ -43,6 +43,7 @@ func commands() []command {
 		{"serve", "answer from memory, load from the configured sources (the default)", serve},
 		{"demo", "serve real devices and countries from an embedded database, to try it out", demo},
 		{"check", "say what is wrong with the configuration, and ask its sources about the queries", check},
+		{"warm", "have a running server load keys before anybody asks for them", warmUp},
 		{"version", "print the version", version},
 		{"help", "print this help", help},
 	}
@@ -147,6 +148,13 @@ and exits with 64 if one is wrong, with 1 if a source cannot be asked.
   --offline                              ask no source
   --key=KEY                              explain what a key means, offline
 
+warm has a running server load keys ahead, over its admin port, which --config or --admin=HOST:PORT names. Ctrl-C stops it; the same
+command goes on later.
+  --route=NAME                           only the keys of this route
+  --from WHAT                            table; keys FILE (- is standard input); memcached HOST:PORT; peer HOST:PORT; log; log FILE
+  --rate=2k/s                            keys a second at most, beside what the database's latency allows
+  --until=95%                            enough once this share of the keys is there
+
 Options are memcached's, and two more for files:
 ` + config.Help())
 	b.WriteString(`
@@ -155,6 +163,7 @@ Examples:
   swordfishd -m 1024 -p 11211 -l 127.0.0.1 -c 4096 -t 2 -vv
   swordfishd --memcached-conf=/etc/memcached.conf --config=/etc/swordfish.yaml
   swordfishd check --config=swordfish.yaml --key='chr|os=ios|country=IN'
+  swordfishd warm --config=swordfish.yaml --route=characteristics --from table
 
 Exit codes: 0 stopped as asked; 1 failed while running; 64 usage or configuration; 67 no such user; 71 the system refused (address taken, no
 memory). SIGTERM and SIGINT finish the commands in hand and stop; a second one stops at once. SIGHUP reads the configuration

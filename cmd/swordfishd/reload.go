@@ -64,6 +64,7 @@ func (a *app) takeOver(c *config.Config) error {
 		return errors.Join(err, back, opened.except(a.sources).close())
 	}
 	a.server.SetRoutes(table)
+	a.table.Store(table)
 	if users != nil {
 		a.server.SetUsers(users)
 		a.noteUsers(users)
@@ -192,7 +193,7 @@ func (a *app) logRoutes(old, next *config.Config, held map[string]store.RouteSta
 
 // settingNames are the settings behind the fields of config.Route; those without a name follow from others.
 var settingNames = map[string]string{
-	"Name": "name", "Key": "key", "Prefix": "prefix", "Normalize": "normalize", "Parts": "", "Sources": "source", "Query": "query",
+	"Name": "name", "Key": "key", "Prefix": "prefix", "Normalize": "normalize", "Parts": "", "Sources": "source", "Query": "query", "Keys": "keys",
 	"UsesKeys": "", "Fresh": "fresh", "Stale": "stale", "Keep": "keep", "Negative": "negative", "Settle": "settle",
 	"Ahead": "refresh_ahead", "JitterPercent": "jitter", "Encode": "encode", "Flags": "flags", "Rows": "rows",
 	"IgnoreSets": "on_client_set", "MissOnReload": "on_reload", "MissOnChange": "on_change", "Limits": "limits", "Watch": "watch", "Pos": "",

@@ -72,6 +72,11 @@ func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Wr
 		a.close(context.Background(), false)
 		return systemError{err}
 	}
+	if err := a.startRequests(&c.RequestLog); err != nil {
+		a.close(context.Background(), false)
+		return err
+	}
+	a.startWarm(c)
 	if err := a.startAdmin(&c.Admin); err != nil {
 		a.close(context.Background(), false)
 		return err

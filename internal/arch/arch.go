@@ -22,8 +22,8 @@ type rule struct {
 // without any line is an error, so that a new one starts with a decision.
 var rules = map[string]rule{
 	"cmd/swordfishd": {
-		project: []string{"admin", "config", "filler", "filler/...", "hasher", "normalizer", "protocol", "replica", "server", "store", "testdata"},
-		modules: []string{"github.com/alecthomas/kong", "github.com/mattn/go-isatty", "github.com/mattn/go-colorable", "github.com/rs/zerolog", "golang.org/x/sys"},
+		project: []string{"admin", "config", "filler", "filler/...", "hasher", "normalizer", "protocol", "replica", "requestlog", "server", "store", "testdata", "warm"},
+		modules: []string{"github.com/alecthomas/kong", "github.com/mattn/go-isatty", "github.com/mattn/go-colorable", "github.com/rs/zerolog", "github.com/vbauerster/mpb/v8", "golang.org/x/sys"},
 		why:     "cmd wires everything by hand, and nothing imports cmd",
 	},
 	"server": {
@@ -31,8 +31,16 @@ var rules = map[string]rule{
 		modules: []string{"github.com/rs/zerolog", "golang.org/x/crypto/bcrypt", "golang.org/x/sys"},
 		why:     "server translates between protocol, normalizer, hasher, filler and store; settings and drivers come in through its Options",
 	},
+	"warm": {
+		project: []string{"filler", "filler/memcache", "store"},
+		modules: []string{"github.com/rs/zerolog"},
+		why:     "warm hands keys to filler and copies to store; what it has to know of routes and sources it is handed",
+	},
+	"requestlog": {
+		why: "requestlog is a file format: it is handed samples and knows no server",
+	},
 	"admin": {
-		project: []string{"server", "filler", "store"},
+		project: []string{"server", "filler", "store", "warm"},
 		modules: []string{"github.com/prometheus/client_golang", "github.com/rs/zerolog"},
 		why:     "admin shows the snapshots of server, filler and store over HTTP; what changes anything is handed in, and nobody else imports Prometheus",
 	},

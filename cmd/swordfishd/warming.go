@@ -1,0 +1,332 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"swordfish/config"
+	"swordfish/filler"
+	"swordfish/normalizer"
+	"swordfish/requestlog"
+	"swordfish/warm"
+)
+
+// tracked lets t see how leases end.
+func tracked(h filler.Hooks, t *warm.Tracker) filler.Hooks {
+	put, putTTL, absent, failed, end := h.Put, h.PutTTL, h.Absent, h.Failed, h.End
+	told := func(l filler.Lease, st filler.PutStatus, done warm.End) filler.PutStatus {
+		switch st {
+		case filler.Killed:
+			done = warm.Killed
+		case filler.TooLarge, filler.NoRoom:
+			done = warm.Failed
+		}
+		t.Ended(l, done)
+		return st
+	}
+	h.Put = func(l filler.Lease, route uint16, key, value []byte, flags uint32) filler.PutStatus {
+		return told(l, put(l, route, key, value, flags), warm.Loaded)
+	}
+	h.PutTTL = func(l filler.Lease, route uint16, key, value []byte, flags uint32, ttl time.Duration) filler.PutStatus {
+		return told(l, putTTL(l, route, key, value, flags, ttl), warm.Loaded)
+	}
+	h.Absent = func(l filler.Lease, route uint16, key []byte) filler.PutStatus {
+		return told(l, absent(l, route, key), warm.NoRow)
+	}
+	h.Failed = func(l filler.Lease, route uint16, key []byte) filler.PutStatus {
+		return told(l, failed(l, route, key), warm.Failed)
+	}
+	h.End = func(l filler.Lease) bool {
+		alive := end(l)
+		if alive {
+			t.Ended(l, warm.Dropped)
+		} else {
+			t.Ended(l, warm.Killed)
+		}
+		return alive
+	}
+	return h
+}
+
+// newWarmer makes what fills the cache ahead of the asking.
+func (a *app) newWarmer(c *config.Config) *warm.Warmer {
+	return warm.New(warm.Options{
+		Store: a.store, Filler: a.filler, Tracker: &a.tracker, Logger: a.log, MaxItem: c.MaxItem,
+		Resolve: a.server.Resolve, Hash: a.seed.Key, Route: a.warmRoute, Log: a.askedFor,
+	})
+}
+
+// warmRoute tells the warmer what it has to know of a route. It gets connections of its own, so that the route's own are free for
+// its clients' misses, and so that the throttle measures what another client of the database would see.
+func (a *app) warmRoute(name string) (warm.Route, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return warm.Route{}, warm.ErrClosed
+	}
+	c := a.config.Load()
+	if name == "" {
+		return a.anyRoute(c)
+	}
+	var names []string
+	for i := range c.Routes {
+		if r := &c.Routes[i]; r.Name == name {
+			return a.openRoute(c, r)
+		}
+		names = append(names, c.Routes[i].Name)
+	}
+	if len(names) == 0 {
+		return warm.Route{}, &warm.Error{Text: fmt.Sprintf("there is no route %q: the configuration has none", name)}
+	}
+	return warm.Route{}, &warm.Error{Text: fmt.Sprintf("there is no route %q; there are %s", name, strings.Join(names, ", "))}
+}
+
+// anyRoute is for jobs of all keys: its pace follows the first source that can be asked.
+func (a *app) anyRoute(c *config.Config) (warm.Route, error) {
+	for i := range c.Sources {
+		opened, err := a.openBeside(&c.Sources[i])
+		if err != nil {
+			return warm.Route{}, err
+		}
+		if opened.ping != nil {
+			return warm.Route{Ping: opened.ping, Close: opened.close}, nil
+		}
+		opened.close()
+	}
+	return warm.Route{}, nil
+}
+
+func (a *app) openRoute(c *config.Config, r *config.Route) (warm.Route, error) {
+	table := a.table.Load()
+	id := a.ids[r.Name]
+	w := warm.Route{
+		ID: id, Fresh: r.Fresh, Fill: fillerRoute(r, id, table),
+		Compose: func(dst []byte, parts []filler.Part) []byte {
+			var buf [normalizer.MaxParts]normalizer.Part
+			all := buf[:0]
+			for _, p := range parts {
+				all = append(all, normalizer.Part(p))
+			}
+			return table.Compose(dst, uint16(id), all)
+		},
+	}
+	for _, s := range a.filler.Stats() {
+		w.Off = w.Off || s.Name == r.Name && s.Off
+	}
+	var all []beside
+	w.Close = func() {
+		for _, o := range all {
+			o.close()
+		}
+	}
+	for _, name := range r.Sources {
+		at := slices.IndexFunc(c.Sources, func(s config.Source) bool { return s.Name == name })
+		o, err := a.openBeside(&c.Sources[at])
+		if err != nil {
+			w.Close()
+			return warm.Route{}, err
+		}
+		all = append(all, o)
+		if w.Ping == nil {
+			w.Ping = o.ping
+		}
+		if w.Lister == nil {
+			w.Lister = o.lister
+		}
+	}
+	return w, nil
+}
+
+// beside is a source as a warm-up has it, beside the one that loads.
+type beside struct {
+	lister filler.Lister // nil: it cannot enumerate keys
+	ping   func(ctx context.Context) error
+	close  func()
+}
+
+// besideConns are the connections that a warm-up has of its own: one reads keys, one measures.
+const besideConns = 2
+
+func (a *app) openBeside(spec *config.Source) (b beside, err error) {
+	b.close = func() {}
+	own := *spec
+	own.MaxConns = besideConns
+	src := a.sources[spec.Name].Source
+	if spec.Kind == config.Memcache {
+		return b, nil
+	}
+	if spec.Path != memoryPath { // a database in memory cannot be opened a second time
+		opened, err := openSource(&own, 0)
+		if err != nil {
+			return b, err
+		}
+		one := sources{spec.Name: {Source: opened}}
+		src = opened
+		b.close = func() {
+			if err := one.close(); err != nil {
+				a.log.Warn().Err(err).Str("source", spec.Name).Msg("closing a warm-up's connections")
+			}
+		}
+		if p, ok := src.(filler.Pinger); ok {
+			b.ping = p.Ping
+		}
+	}
+	b.lister, _ = src.(filler.Lister)
+	return b, nil
+}
+
+// memoryPath is the path of a SQLite database in memory.
+const memoryPath = ":memory:"
+
+// askedFor reads a log of requests, the server's own without a path.
+func (a *app) askedFor(path string) ([]warm.Entry, error) {
+	own := a.config.Load().RequestLog.Path
+	if path == "" {
+		path = own
+	}
+	if path == "" {
+		return nil, &warm.Error{Text: "there is no log of requests; write request_log: {path: FILE} into the configuration, and begin again when some have come"}
+	}
+	if a.requests != nil && path == own {
+		a.requests.flush()
+	}
+	entries, err := requestlog.Read(path)
+	if err != nil {
+		return nil, &warm.Error{Text: err.Error()}
+	}
+	all := make([]warm.Entry, len(entries))
+	for i, e := range entries {
+		all[i] = warm.Entry{Key: e.Key, Count: max(uint64(e.Count), 1)}
+	}
+	return all, nil
+}
+
+// warmLines are the answer to telnet's warm.
+func (a *app) warmLines() []string {
+	var lines []string
+	for _, p := range a.warmer.Jobs() {
+		name := p.Route
+		if name == "" {
+			name = "-"
+		}
+		line := fmt.Sprintf("%s from=%s state=%s share=%.1f%% keys=%d seen=%d present=%d loaded=%d absent=%d failed=%d passed=%d waiting=%d seconds=%.1f keys_per_second=%.0f",
+			name, p.From, p.State, 100*p.Share, p.Total, p.Seen, p.Present, p.Loaded, p.NoRow, p.Failed, p.Passed, p.Waiting, p.Seconds, p.Rate)
+		if p.Error != "" {
+			line += fmt.Sprintf(" error=%q", p.Error)
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// startup are the warm-ups that begin with the server, one after the other.
+type startup struct {
+	stop context.CancelFunc
+	work sync.WaitGroup
+
+	mu    sync.Mutex // guards the rest
+	began time.Time
+	left  []config.Warm // not done, the first of them under way
+	at    warm.Progress // of the first
+}
+
+// retryWarm is how long a warm-up that failed waits before it is begun again: what it is from may not be there yet.
+const retryWarm = 2 * time.Second
+
+// startWarm begins the configured warm-ups.
+func (a *app) startWarm(c *config.Config) {
+	ctx, stop := context.WithCancel(context.Background())
+	u := &startup{stop: stop, left: slices.Clone(c.Warm), began: time.Now()}
+	a.startup = u
+	u.work.Go(func() {
+		for i := range c.Warm {
+			a.warmOnce(ctx, u, &c.Warm[i])
+			u.mu.Lock()
+			u.left, u.at = u.left[1:], warm.Progress{}
+			u.mu.Unlock()
+		}
+	})
+}
+
+// warmOnce brings one warm-up to its end. One that fails is begun again for as long as /readyz would wait for it.
+func (a *app) warmOnce(ctx context.Context, u *startup, w *config.Warm) {
+	for {
+		p, err := a.runWarm(ctx, w, func(p warm.Progress) {
+			u.mu.Lock()
+			u.at = p
+			u.mu.Unlock()
+		})
+		if err == nil && p.State == warm.GivenUp {
+			err = errors.New(p.Error)
+		}
+		if ctx.Err() != nil || err == nil {
+			return
+		}
+		again := time.Since(u.began)+retryWarm < w.Wait
+		a.log.Warn().Err(err).Str("at", w.Pos).Bool("again", again).Msg("warm-up failed")
+		if !again {
+			return
+		}
+		timer := time.NewTimer(retryWarm)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+func (a *app) runWarm(ctx context.Context, w *config.Warm, tell func(warm.Progress)) (warm.Progress, error) {
+	spec := warm.Spec{Route: w.Route, From: warm.From(w.From), Addr: w.Arg, Rate: w.Rate, Until: w.Until}
+	if spec.From == warm.Keys {
+		f, err := os.Open(w.Arg)
+		if err != nil {
+			return warm.Progress{}, err
+		}
+		defer f.Close()
+		spec.List, spec.Addr = f, ""
+		if spec.Total, err = countLines(f); err != nil {
+			return warm.Progress{}, err
+		}
+	}
+	return a.warmer.Run(ctx, spec, tell)
+}
+
+// waiting says which warm-up clients should wait for.
+func (u *startup) waiting() (why []string) {
+	if u == nil {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for i, w := range u.left {
+		if time.Since(u.began) >= w.Wait {
+			continue
+		}
+		what := "all keys"
+		if w.Route != "" {
+			what = "route " + w.Route
+		}
+		text := fmt.Sprintf("%s is being warmed up from %s", what, w.From)
+		if i == 0 && u.at.Seen > 0 {
+			text += fmt.Sprintf(", %.0f%% of its keys are there", 100*u.at.Share)
+		}
+		why = append(why, text)
+	}
+	return why
+}
+
+// close stops what is under way and waits for it.
+func (u *startup) close() {
+	if u != nil {
+		u.stop()
+		u.work.Wait()
+	}
+}
