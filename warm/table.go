@@ -10,7 +10,7 @@ import (
 )
 
 // pageKeys is how many keys are read from a table at a time. The next page is read while one is being loaded.
-const pageKeys = 10_000
+const pageKeys = 4_000
 
 // cursor is where a stopped job has come to. It lies in the server's memory, like the items that are there because of it.
 type cursor struct {

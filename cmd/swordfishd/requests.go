@@ -37,6 +37,7 @@ func (a *app) startRequests(c *config.RequestLog) error {
 	}
 	r := &requests{server: a.server, log: l, logger: a.log.Sample(&zerolog.BurstSampler{Burst: 1, Period: time.Minute}), stop: make(chan struct{})}
 	a.requests = r
+	r.take() // from now on samples are kept
 	r.work.Go(func() { r.run(c.Every) })
 	return nil
 }
