@@ -20,6 +20,7 @@ import (
 	"swordfish/normalizer"
 	"swordfish/server"
 	"swordfish/store"
+	"swordfish/warm"
 )
 
 // world is a server with one route, user:{id:int}, and its admin port. Its source has a row for ids that do not begin with 9.
@@ -32,6 +33,9 @@ type world struct {
 	addr   string // of memcached's protocol
 	url    string
 	puts   chan struct{}
+
+	tracker warm.Tracker
+	warmer  *warm.Warmer
 
 	mu   sync.Mutex
 	done []string // actions
@@ -87,8 +91,19 @@ func start(t *testing.T, change func(o *Options)) *world {
 	act := func(name string) func(string) error {
 		return func(arg string) error { return w.act(name + " " + arg) }
 	}
+	w.warmer = warm.New(warm.Options{
+		Store: w.store, Filler: w.filler, Tracker: &w.tracker, Logger: zerolog.Nop(), Resolve: w.server.Resolve, Hash: seed.Key,
+		Route: func(name string) (warm.Route, error) {
+			if name != "" && name != "user" {
+				return warm.Route{}, &warm.Error{Text: "there is no route " + name}
+			}
+			return warm.Route{}, nil
+		},
+	})
+	t.Cleanup(w.warmer.Close)
 	o := Options{
-		Addr: "127.0.0.1:0", Version: "1.2.3", Logger: zerolog.Nop(), Server: w.server, Store: w.store, Filler: w.filler,
+		Warmer: w.warmer,
+		Addr:   "127.0.0.1:0", Version: "1.2.3", Logger: zerolog.Nop(), Server: w.server, Store: w.store, Filler: w.filler,
 		Do: Actions{
 			Invalidate: act("invalidate"), Refresh: act("refresh"), LogLevel: act("log_level"),
 			Route:  func(name string, off bool) error { return w.act(fmt.Sprintf("route %s off=%v", name, off)) },
@@ -126,6 +141,7 @@ func (w *world) hooks() filler.Hooks {
 	put := func(l filler.Lease, f *store.Fill) filler.PutStatus {
 		f.Now = w.store.Now()
 		status := w.store.PutLease(store.Lease(l), f)
+		w.tracker.Ended(l, map[bool]warm.End{true: warm.NoRow, false: warm.Loaded}[f.Absent])
 		w.puts <- struct{}{}
 		return filler.PutStatus(status)
 	}

@@ -72,6 +72,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range c.o.Filler.Sources() {
 		e.source(&s)
 	}
+	if c.o.Warmer != nil {
+		e.warm(c.o.Warmer.Jobs())
+	}
 	for reason, n := range c.o.refused.counts() {
 		e.counter("swordfish_admin_requests_refused_total", "Requests to this port that were refused.", n, label{"reason", reason})
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"swordfish/internal/testenv"
+	"swordfish/warm"
 )
 
 // family is what is said of a metric, there or in metrics.md.
@@ -94,6 +95,9 @@ func described(t *testing.T) map[string]*family {
 // Every series is in metrics.md with its type, unit and labels, and nothing else is.
 func TestMetricsAreDescribed(t *testing.T) {
 	w := start(t, nil)
+	if _, err := w.warmer.Run(t.Context(), warm.Spec{From: warm.Keys, List: strings.NewReader("")}, nil); err != nil {
+		t.Fatal(err)
+	}
 	got, want := families(t, w.get("/metrics")), described(t)
 	for name, f := range got {
 		d := want[name]

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -110,4 +111,29 @@ type patientReader struct {
 func (p *patientReader) Read(b []byte) (int, error) {
 	_ = p.out.SetReadDeadline(time.Now().Add(warmPatience))
 	return p.body.Read(b)
+}
+
+// warm sends how far warm-ups are: of several of one kind the last.
+func (e *emitter) warm(jobs []warm.Progress) {
+	running := 0
+	last := make(map[[2]string]*warm.Progress)
+	for i := range jobs {
+		p := &jobs[i]
+		if p.State == warm.Running {
+			running++
+		}
+		last[[2]string{p.Route, string(p.From)}] = p
+	}
+	e.gauge("swordfish_warm_running", "Warm-ups under way.", float64(running))
+	for at, p := range last {
+		route := label{"route", cmp.Or(at[0], noRoute)}
+		from := label{"from", at[1]}
+		e.gauge("swordfish_warm_share", "Of the keys that the last warm-up looks at, those that are there, 0 to 1.", p.Share, route, from)
+		for _, l := range []struct {
+			result string
+			n      int64
+		}{{"loaded", p.Loaded}, {"present", p.Present}, {"absent", p.NoRow}, {"failed", p.Failed}, {"passed", p.Passed}, {"waiting", p.Waiting}} {
+			e.gauge("swordfish_warm_keys", "Keys of the last warm-up, by what became of them.", float64(l.n), route, from, label{"result", l.result})
+		}
+	}
 }

@@ -34,6 +34,20 @@ func (d *document) checkQuery(r *Route, v, at value) {
 	}
 }
 
+// checkKeysQuery wants the query for keys to be asked of a database, and to ask for nothing itself.
+func (d *document) checkKeysQuery(r *Route, at value) {
+	if r.Keys == "" {
+		return
+	}
+	if args := queryArgs(r.Keys); len(args) > 0 {
+		at.fail("it asks for @%s, and there is nothing to give it: it returns all keys; take it out", args[0])
+	}
+	database := slices.ContainsFunc(r.Sources, func(name string) bool { return d.l.c.kindOf(name) != Memcache })
+	if !database && len(r.Sources) > 0 {
+		at.fail("the route loads from a memcache source only, which runs no query; take it out")
+	}
+}
+
 // queryNames lists the parameters that a query may use: with PostgreSQL an array a part of the key, with SQLite, which has no
 // arrays, all parts at once as JSON in @batch; with both @keys, the whole canonical keys.
 func (d *document) queryNames(r *Route) []string {

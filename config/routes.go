@@ -140,6 +140,7 @@ func (d *document) readRoute(v value) {
 	d.readAhead(&r, given["refresh_ahead"])
 	d.checkSources(&r, v, given["source"])
 	d.checkQuery(&r, v, given["query"])
+	d.checkKeysQuery(&r, given["keys"])
 	d.l.c.Routes = append(d.l.c.Routes, r)
 }
 

@@ -107,6 +107,11 @@ func askSources(c *config.Config, table *normalizer.Table, out io.Writer) error 
 				failures = append(failures, fmt.Errorf("source %s: %w; queries on it are not checked (--offline checks none)", name, err))
 				continue
 			}
+			if l, ok := opened[name].Source.(filler.Lister); ok && r.Keys != "" {
+				if err := checkKeys(l, &routes[i], opened[name].spec.StatementTimeout+checkTime); err != nil {
+					mistakes = append(mistakes, fmt.Errorf("%s: route %q on source %s: %w", r.Pos, r.Name, name, err))
+				}
+			}
 			for _, a := range advice {
 				if a.Level == filler.Mistake {
 					mistakes = append(mistakes, fmt.Errorf("%s: route %q on source %s: %s", r.Pos, r.Name, name, a.Text))
@@ -120,6 +125,14 @@ func askSources(c *config.Config, table *normalizer.Table, out io.Writer) error 
 		return usageError{errors.Join(append(mistakes, failures...)...)}
 	}
 	return errors.Join(failures...)
+}
+
+// checkKeys has a source look at a route's query for keys.
+func checkKeys(l filler.Lister, r *filler.Route, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	_, err := l.KeyColumns(ctx, r)
+	return err
 }
 
 // explain prints what a key means. A key that no client could send is an error.

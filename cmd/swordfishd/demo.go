@@ -70,12 +70,17 @@ routes:
     source: demo
     query: |
 %s
+    keys: |
+%s
     fresh: 60s
     stale: 10m
     negative: 20s
     limits: {concurrency: 1}
-`, testdata.RouteKey, "      "+strings.ReplaceAll(testdata.SQLiteQuery, "\n", "\n      "))
+`, testdata.RouteKey, inYAML(testdata.SQLiteQuery), inYAML(testdata.KeysQuery))
 }
+
+// inYAML indents a query for a block.
+func inYAML(query string) string { return "      " + strings.ReplaceAll(query, "\n", "\n      ") }
 
 // printDemo says what to type. The second key is the first with its parts in another order.
 func printDemo(out io.Writer, a *app) {
