@@ -88,7 +88,8 @@ func (p Pin) Release() {
 // warmRun is a run of pages that was given back and is still memory.
 type warmRun struct{ first, pages int }
 
-// warmRuns bounds how many such runs are remembered; the oldest is given back to the system.
+// warmRuns is how many such runs are remembered; beyond that the oldest are given back to the system, a piece of memory as large
+// as what comes in, or coolMost, at a time.
 const warmRuns = 64
 
 // keepWarm takes a run that was given back. It stays memory for the next value of its size, so that storing one large value
@@ -107,8 +108,8 @@ func (p *pool) keepWarm(first, pages int) {
 		}
 		p.warm = append(p.warm[:i], p.warm[i+1:]...)
 	}
-	if len(p.warm) == warmRuns {
-		p.coolRun(p.warm[0].pages)
+	if len(p.warm) >= warmRuns {
+		p.coolRun(max(pages, coolMost/pageSize))
 	}
 	p.warm = append(p.warm, warmRun{first, pages})
 }
@@ -157,6 +158,5 @@ func (p *pool) coolRun(pages int) {
 	for i := first; i < first+n; i++ {
 		p.pageMap[i/64] &^= 1 << (i % 64)
 	}
-	p.pageHint = min(p.pageHint, first)
 	p.resident -= int64(n) * pageSize
 }

@@ -229,3 +229,55 @@ func TestNothingToWaitFor(t *testing.T) {
 	}
 	x.AwaitRoom(1<<20, time.Hour) // comes back
 }
+
+// TestPoolWorksInPieces: nobody holds the pool's lock for long: what is given back to the system at a time is bounded however
+// large the runs are, and so is one look for free pages.
+func TestPoolWorksInPieces(t *testing.T) {
+	s, _ := open(t, Options{Memory: 64 << 20, MaxItem: 16 << 20})
+	p := s.p
+	page := func(off uint64) int { return int((off - p.z.offPages) / pageSize) }
+	take := func(n int) uint64 {
+		t.Helper()
+		off, ok := p.takePages(n)
+		if !ok {
+			t.Fatalf("no run of %d pages", n)
+		}
+		return off
+	}
+	const big = 16 << 20 / pageSize
+	large := take(big)
+	var runs []uint64
+	for range 3 * warmRuns { // every other one stays, so that none becomes one with its neighbours
+		runs = append(runs, take(2))
+	}
+	p.freePages(large, big)
+	for i := 0; i < len(runs); i += 2 {
+		before := p.resident
+		p.freePages(runs[i], 2)
+		if gone := before - p.resident; gone > coolMost {
+			t.Fatalf("%d bytes were given back to the system at once", gone)
+		}
+	}
+	if len(p.warm) > 2*warmRuns {
+		t.Errorf("%d runs are remembered", len(p.warm))
+	}
+	for len(p.warm) > 0 {
+		p.coolRun(p.warm[0].pages)
+	}
+	for i := 0; i < p.z.pages-big; i += 2 { // no two pages together but at the far end
+		p.pageMap[i/64] |= 1 << (i % 64)
+	}
+	looks := 0
+	for from, first := 0, -1; first < 0; looks++ {
+		was := from
+		if first, from = p.findRun(from, p.z.pages, 4); first < 0 && from-was > 3*findMost {
+			t.Fatalf("one look went from page %d to %d", was, from)
+		}
+	}
+	if looks < 5 {
+		t.Errorf("%d looks found a run", looks)
+	}
+	if first := page(take(4)); first < p.z.pages-big-1 {
+		t.Errorf("pages from %d on were dealt out twice", first)
+	}
+}

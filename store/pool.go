@@ -180,12 +180,12 @@ func (p *pool) segmentLocked(why purpose) (uint32, bool) {
 	case p.cold != noSegment:
 		n = p.cold
 		p.cold = p.meta[n].next
-		p.coolRuns(int64(p.z.segment))
+		p.cool(int64(p.z.segment))
 		p.resident += int64(p.z.segment)
 	case int(p.fresh) < p.z.segments:
 		n = p.fresh
 		p.fresh++
-		p.coolRuns(int64(p.z.segment))
+		p.cool(int64(p.z.segment))
 		p.resident += int64(p.z.segment)
 	default:
 		return noSegment, false
@@ -230,12 +230,22 @@ func (p *pool) setLimit(n int64) {
 	p.mu.Lock()
 	p.avail.Add(n - p.limit.Load())
 	p.limit.Store(n)
-	for p.resident > n-p.z.fixed && (p.hot != noSegment || len(p.warm) > 0) {
-		p.cool(0)
-		p.mu.Unlock() // others need it as well
-		p.mu.Lock()
-	}
+	p.shrink()
 	p.mu.Unlock()
+}
+
+// shrink gives free memory back to the system until the rest is within the limit. The caller holds mu, which is let go now and then.
+func (p *pool) shrink() {
+	for p.resident > p.limit.Load()-p.z.fixed && (p.hot != noSegment || len(p.warm) > 0) {
+		p.cool(0)
+		p.breathe()
+	}
+}
+
+// breathe lets those who wait for mu have it for a moment.
+func (p *pool) breathe() {
+	p.mu.Unlock()
+	p.mu.Lock()
 }
 
 // coolMost bounds what is given back to the system in one go, beyond what is needed at once: every writer waits meanwhile.
@@ -283,65 +293,81 @@ func (p *pool) takePages(n int) (uint64, bool) {
 	if !p.fits(need, forWrite) {
 		return 0, false
 	}
-	first, warm := p.takeWarm(n)
-	if !warm {
-		if first = p.freshRun(n); first < 0 {
+	p.avail.Add(-need) // before the lock is let go
+	first, ok := p.takeWarm(n)
+	if !ok {
+		if first, ok = p.freshRun(n); !ok {
+			p.avail.Add(need)
 			return 0, false
 		}
-		p.cool(need)
 		p.resident += need
+		p.shrink()
 	}
 	p.paged.Add(need)
-	p.avail.Add(-need)
 	return p.z.offPages + uint64(first)*pageSize, true
 }
 
-// freshRun takes n pages that are not memory and returns the first, or -1 if there is no such run.
-func (p *pool) freshRun(n int) int {
-	first := p.findRun(p.pageHint, n)
-	if first < 0 {
-		first = p.findRun(0, n)
-	}
-	if first < 0 && len(p.warm) > 0 { // together with what is warm there may be one
-		for len(p.warm) > 0 {
-			p.coolRun(p.warm[0].pages)
+// freshRun takes n pages that are not memory. It looks on from where it found some last, first in twice the limit, of which so
+// at least half is free and a run soon found. The caller holds mu, which is let go now and then.
+func (p *pool) freshRun(n int) (first int, ok bool) {
+	near := int(min(2*p.limit.Load()/pageSize, int64(p.z.pages)))
+	for _, part := range [][2]int{{p.pageHint, near}, {0, near}, {near, p.z.pages}} {
+		if first, ok = p.claimRun(part[0], part[1], n); ok {
+			return first, true
 		}
-		first = p.findRun(0, n)
 	}
-	if first < 0 {
-		return -1
+	for len(p.warm) > 0 { // together with what is warm there may be one
+		p.coolRun(coolMost / pageSize)
+		p.breathe()
 	}
-	for i := first; i < first+n; i++ {
-		p.pageMap[i/64] |= 1 << (i % 64)
-	}
-	p.pageHint = first + n
-	return first
+	return p.claimRun(0, p.z.pages, n)
 }
 
-// findRun returns the first page of n free ones at or after from, or -1.
-func (p *pool) findRun(from, n int) int {
-	run := 0
-	for i := from; i < p.z.pages; {
+// claimRun takes the first n free pages from page from on and before end. The caller holds mu, which is let go now and then.
+func (p *pool) claimRun(from, end, n int) (first int, ok bool) {
+	for from < end {
+		if first, from = p.findRun(from, end, n); first >= 0 {
+			for i := first; i < first+n; i++ {
+				p.pageMap[i/64] |= 1 << (i % 64)
+			}
+			p.pageHint = first + n
+			return first, true
+		}
+		p.breathe()
+	}
+	return 0, false
+}
+
+// findMost bounds the steps of one look for a run, each over 64 free pages or one run of taken ones.
+const findMost = 2048
+
+// findRun returns the first page of n free ones at or after from and before end, or -1 and where to look on.
+func (p *pool) findRun(from, end, n int) (first, next int) {
+	run, i := 0, from
+	for steps := findMost + n/64; i < end; steps-- {
+		if steps == 0 {
+			return -1, i - run
+		}
 		w := p.pageMap[i/64] >> (i % 64)
 		if w == 0 { // the rest of this word is free
-			step := min(64-i%64, p.z.pages-i)
+			step := min(64-i%64, end-i)
 			run += step
 			i += step
 			if run >= n {
-				return i - run
+				return i - run, i
 			}
 			continue
 		}
 		free := bits.TrailingZeros64(w)
 		run += free
 		i += free
-		if run >= n {
-			return i - run
+		if run >= n && i <= end {
+			return i - run, i
 		}
 		i += bits.TrailingZeros64(^(w >> free)) // the taken ones
 		run = 0
 	}
-	return -1
+	return -1, end
 }
 
 func (p *pool) freePages(off uint64, n int) {
@@ -351,7 +377,7 @@ func (p *pool) freePages(off uint64, n int) {
 	p.keepWarm(int((off-p.z.offPages)/pageSize), n)
 	p.paged.Add(-int64(n) * pageSize)
 	p.avail.Add(int64(n) * pageSize)
-	p.coolRuns(0)
+	p.cool(0)
 }
 
 // used returns the bytes charged against the limit, the fixed part included.
