@@ -274,7 +274,7 @@ func (w *worker) write(r *protocol.Request, op store.WriteOp) (store.Status, uin
 	w.logLookup(r.Key, key, hash, route)
 	st, unique := w.store.Write(q)
 	if st == store.Later {
-		w.later = max(q.Need, 1)
+		w.later = true
 		return st, 0
 	}
 	w.n.CmdSet++

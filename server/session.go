@@ -143,7 +143,7 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 			if out, end = w.binary(r, out); end {
 				return n, out, ended
 			}
-			if w.later > 0 {
+			if w.later {
 				return n - ss.putOff(w), out, parked
 			}
 			if r.Verb == protocol.Get || r.Verb == protocol.Gat {
@@ -153,7 +153,7 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 		}
 		if r.Form == protocol.Meta && r.Verb != protocol.Refused {
 			out = w.meta(r, out)
-			if w.later > 0 {
+			if w.later {
 				return n - ss.putOff(w), out, parked
 			}
 			if r.Verb == protocol.Get {
@@ -179,7 +179,7 @@ func (ss *session) run(w *worker, in, out []byte) (int, []byte, progress) {
 			if out = ss.command(w, r, out); ss.errand != nil {
 				return n, out, parked
 			}
-			if w.later > 0 {
+			if w.later {
 				return n - ss.putOff(w), out, parked
 			}
 		}
@@ -195,12 +195,12 @@ const (
 // putOff leaves the command that has just run, which could not be done yet, to be run again after the errand. It returns how
 // much of the input that is.
 func (ss *session) putOff(w *worker) int {
-	need, st := w.later, w.store
-	w.later = 0
+	want, st := w.writing.Short, w.store
+	w.later = false
 	w.n.RoomWaits++
 	ss.waits++
 	ss.errand = func(out []byte) []byte {
-		st.AwaitRoom(need, maxWait)
+		st.AwaitRoom(want, maxWait)
 		return out
 	}
 	return ss.parser.Undo()

@@ -36,8 +36,8 @@ type worker struct {
 	writing  store.Write
 	delta    store.Delta
 	deletion store.Deletion
-	patient  bool  // the session may run a write again when there is room
-	later    int64 // bytes of room that the last write is to wait for; 0: it was done
+	patient  bool // the session may run a write again when there is room
+	later    bool // the last write was not done: it is to wait for what writing says
 
 	unmatched shapes
 	sample    sampler

@@ -170,8 +170,8 @@ type Write struct {
 
 	Patient bool // where room would take longer to make than a command may, Later
 
-	Size int   // out: the new value's length after Append or Prepend
-	Need int64 // out: with Later, for AwaitRoom
+	Size  int      // out: the new value's length after Append or Prepend
+	Short Shortage // out: with Later, for AwaitRoom
 }
 
 // Status is the outcome of a command.

@@ -274,6 +274,7 @@ func (ds *dataShard) dead(seg, size uint32) {
 	m := &ds.s.p.meta[seg]
 	m.live -= size
 	ds.st.live -= int64(size)
+	ds.s.dead(size)
 	if m.live == 0 && seg != ds.st.tail {
 		ds.release(seg)
 	}

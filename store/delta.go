@@ -12,7 +12,9 @@ func (s *Store) Delta(d *Delta) (Number, Status) {
 	}
 	var r room
 	for try := 0; ; try++ {
+		booked, _ := s.book(s.route(d.Route), maxHead/4+len(d.Key), &r) // a number takes the place of one: it is not refused
 		n, st := s.tryDelta(d)
+		booked.end()
 		switch {
 		case st == NotFound && d.Vivify:
 			if n, st = s.vivifyNumber(d); st != NotStored {

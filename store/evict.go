@@ -7,8 +7,19 @@ const maxPass = 64
 
 // room is one insert's share of time for making room; the zero value has not begun.
 type room struct {
+	most time.Duration // 0: Options.RoomTime
 	end  time.Time
 	late bool // it was not enough, and there is more to evict
+}
+
+func (r *room) begin(s *Store, now time.Time) {
+	if r.end.IsZero() {
+		most := r.most
+		if most == 0 {
+			most = s.opt.RoomTime
+		}
+		r.end = now.Add(most)
+	}
 }
 
 // make sees to it that need bytes can be taken, plus what several writers at once may take for small things. It works passes
@@ -20,9 +31,7 @@ func (r *room) make(s *Store, need int64) bool {
 	}
 	s.nudge()
 	now := time.Now()
-	if r.end.IsZero() {
-		r.end = now.Add(s.opt.RoomTime)
-	}
+	r.begin(s, now)
 	for s.p.avail.Load() < want {
 		if r.late = now.After(r.end); r.late || !s.pass(s.passInline()) {
 			return s.p.avail.Load() >= need+s.z.moves && need > 0
@@ -35,9 +44,16 @@ func (r *room) make(s *Store, need int64) bool {
 // makeRoom is make for a command that asks once.
 func (s *Store) makeRoom(need int64) bool { return new(room).make(s, need) }
 
-// AwaitRoom evicts until need bytes more can be taken, nothing is left to evict, or the time is up. Write names need when it
-// says Later. It is for callers that may wait, of which one evicts at a time.
-func (s *Store) AwaitRoom(need int64, most time.Duration) {
+// Shortage is what a Write that said Later lacked.
+type Shortage struct {
+	bytes int64 // beyond what is kept free for small things
+	route *routeState
+	share int64 // of that route's cap; 0: it is not that
+}
+
+// AwaitRoom evicts until there is what was short, nothing is left to evict, or the time is up. It is for callers that may wait,
+// of which one evicts at a time.
+func (s *Store) AwaitRoom(want Shortage, most time.Duration) {
 	end := time.NewTimer(most)
 	defer end.Stop()
 	select {
@@ -54,7 +70,12 @@ func (s *Store) AwaitRoom(need int64, most time.Duration) {
 			return
 		default:
 		}
-		if !s.pass(s.passInline()) || s.p.avail.Load() >= need+s.low.Load() {
+		if want.share > 0 {
+			least := s.cap(want.route) - want.share
+			if least < 0 || s.shares[want.route.id].bytes.Load() <= least || !s.evictOwn(want.route.id, least) {
+				return
+			}
+		} else if !s.pass(s.passInline()) || s.p.avail.Load() >= want.bytes+s.low.Load() {
 			return
 		}
 	}
@@ -62,7 +83,7 @@ func (s *Store) AwaitRoom(need int64, most time.Duration) {
 
 // nudge wakes the background when the reserve is touched.
 func (s *Store) nudge() {
-	if s.p.avail.Load() < s.reserve.Load() {
+	if s.p.avail.Load() < s.reserve.Load() && !s.vain() {
 		select {
 		case s.wake <- struct{}{}:
 		default:
@@ -94,6 +115,10 @@ const deadShare = 8
 // pass does one bounded piece of work towards free memory: it moves live data or keys together where much is dead, else it
 // evicts the oldest keys. False: there was nothing to do.
 func (s *Store) pass(n int) bool {
+	if s.vain() {
+		return false
+	}
+	died, avail := s.died.Load(), s.p.avail.Load()
 	s.passes.Add(1)
 	ds := &s.data[s.compact.Add(1)%uint32(len(s.data))]
 	moved := s.compactData(ds, n, true)
@@ -103,8 +128,25 @@ func (s *Store) pass(n int) bool {
 	if moved == 0 {
 		moved = s.compactAny(n)
 	}
+	if moved == 0 {
+		s.vainUntil.Store(died + int64(s.z.segment)/deadShare)
+		s.vainAvail.Store(avail)
+	}
 	s.passRecords.Add(uint64(moved))
 	return moved > 0
+}
+
+// vain tells, where nothing is evicted, that a pass found nothing to do and hardly anything has died or come free since. So a
+// write that is refused costs no look at every shard.
+func (s *Store) vain() bool {
+	return s.opt.NoEvict && s.died.Load() < s.vainUntil.Load() && s.p.avail.Load() <= s.vainAvail.Load()
+}
+
+// dead notes that bytes of a segment are dead. Only where nothing is evicted does anybody ask.
+func (s *Store) dead(bytes uint32) {
+	if s.opt.NoEvict {
+		s.died.Add(int64(bytes))
+	}
 }
 
 // compactAny looks for work in every data shard.
@@ -131,31 +173,33 @@ func (s *Store) compactData(ds *dataShard, n int, need bool) (moved int) {
 }
 
 // evictAny works on one shard until a segment is free, if that is soon, and then goes on to another, so that whole segments
-// come back and no shard is emptied before the others.
+// come back and no shard is emptied before the others. 0: there was nothing to do in any.
 func (s *Store) evictAny(n int) int {
-	for range s.shards {
-		v := s.victim.Load()
-		sh := &s.shards[v]
+	v := s.victim.Load()
+	for i := range uint32(len(s.shards)) {
+		at := (v + i) % uint32(len(s.shards))
+		sh := &s.shards[at]
 		walked, done := s.tidy(sh, n)
 		if !done && walked == 0 && !s.opt.NoEvict {
 			walked, done = s.evict(sh, n)
 		}
-		if done || walked == 0 {
-			s.victim.CompareAndSwap(v, s.nextVictim(walked > 0))
-		}
 		if walked > 0 {
+			if done {
+				at = s.nextVictim()
+			}
+			s.victim.CompareAndSwap(v, at)
 			return walked
 		}
 	}
 	return 0
 }
 
-// nextVictim returns the shard whose turn it is, or with choice the next one where that holds more items: all shards lose alike
-// then, and what chance brought one more than the others goes first.
-func (s *Store) nextVictim(choice bool) uint32 {
+// nextVictim returns the shard whose turn it is, or the next one where that holds more items: all shards lose alike then, and
+// what chance brought one more than the others goes first.
+func (s *Store) nextVictim() uint32 {
 	n := uint32(len(s.shards))
 	v := s.turn.Add(1) % n
-	if o := (v + 1) % n; choice && s.shards[o].held() > s.shards[v].held() {
+	if o := (v + 1) % n; s.shards[o].held() > s.shards[v].held() {
 		return o
 	}
 	return v

@@ -27,20 +27,22 @@ func (s *Store) PutLease(l Lease, f *Fill) PutStatus {
 			return st
 		}
 		if need := s.needs(len(f.Value)); s.p.avail.Load() < need+s.low.Load() {
-			s.AwaitRoom(need, fillRoomTime)
+			s.AwaitRoom(Shortage{bytes: need}, fillRoomTime)
 		}
 		if !s.intern(&d, l.Hash, f.Value, new(room)) {
 			row, status = false, PutNoRoom
 		}
 	}
 	var out freed
+	booked, room := s.book(s.route(f.Route), d.cost(len(f.Value)), &room{most: fillRoomTime})
 	sh := s.shardOf(l.Hash)
 	sh.lock(f.Now)
-	st := sh.putLease(l, f, &d, row, &out)
+	st := sh.putLease(l, f, &d, row, room, &out)
 	if row && d.handle != noHandle && st != PutStored {
 		out.add(d.handle)
 	}
 	sh.mu.Unlock()
+	booked.end()
 	s.giveBack(&out)
 	s.nudge()
 	if status != PutStored && st != PutKilled {
@@ -61,7 +63,7 @@ func (f *Fill) filled() uint32 {
 func (f *Fill) old() bool { return f.Stale || f.Age > 0 && f.Age >= f.Now.Second() }
 
 // putLease does PutLease's work under the lock. It keeps d's reference only with PutStored.
-func (sh *shard) putLease(l Lease, f *Fill, d *draft, row bool, out *freed) PutStatus {
+func (sh *shard) putLease(l Lease, f *Fill, d *draft, row, room bool, out *freed) PutStatus {
 	e, ok := sh.ownLease(l, f.Now)
 	if !ok {
 		return PutKilled
@@ -71,7 +73,6 @@ func (sh *shard) putLease(l Lease, f *Fill, d *draft, row bool, out *freed) PutS
 		sh.endLease(e, f.Now)
 		return PutKilled
 	}
-	room := sh.keepShare(rs, d.cost(len(f.Value)), out)
 	if e.b.settle[e.i] != 0 || f.old() {
 		d.state |= stateStale // settled: loaded perhaps from before a commit
 	}

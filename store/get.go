@@ -3,6 +3,23 @@ package store
 // Get looks one key up; see Item for what is then locked and what a miss tells. On a route, a key that is absent, expired or
 // stale gets a lease where none is open. It does not allocate.
 func (s *Store) Get(q *Lookup, it *Item) bool {
+	if q.Vivify && s.cap(s.route(q.Route)) > 0 {
+		return s.getOrMake(q, it)
+	}
+	return s.find(q, it)
+}
+
+// getOrMake is Get for a placeholder that counts for a route's cap.
+func (s *Store) getOrMake(q *Lookup, it *Item) bool {
+	booked, room := s.book(s.route(q.Route), maxHead/4+len(q.Key), new(room))
+	defer booked.end()
+	look := *q
+	look.Vivify = room
+	return s.find(&look, it)
+}
+
+// find is Get with what it may put accounted for.
+func (s *Store) find(q *Lookup, it *Item) bool {
 	ok, again := s.get(q, it, true)
 	if again {
 		var r room

@@ -189,10 +189,10 @@ func TestPatientWriteIsPutOff(t *testing.T) {
 			if got := x.get(0, key); got.ok && got.value != "old" { // it may be evicted
 				t.Fatalf("write %d was put off, and the value is %.20q", i, got.value)
 			}
-			if w.Need < size {
-				t.Fatalf("room for %d bytes is asked for", w.Need)
+			if w.Short.bytes < size {
+				t.Fatalf("room for %d bytes is asked for", w.Short.bytes)
 			}
-			x.AwaitRoom(w.Need, time.Second)
+			x.AwaitRoom(w.Short, time.Second)
 			st, _ = x.Write(&w)
 			later++
 		}
@@ -227,7 +227,35 @@ func TestNothingToWaitFor(t *testing.T) {
 			t.Fatalf("write %d: %v", i, st)
 		}
 	}
-	x.AwaitRoom(1<<20, time.Hour) // comes back
+	x.AwaitRoom(Shortage{bytes: 1 << 20}, time.Hour) // comes back
+}
+
+// TestRefusalsAreCheap: where nothing is evicted, a full store does not look everywhere for something to free at each write that it
+// refuses; once something has gone, it stores again.
+func TestRefusalsAreCheap(t *testing.T) {
+	x := newTester(t, Options{Memory: 8 << 20, NoEvict: true, RoomTime: time.Minute})
+	n := 0
+	for refused := 0; refused < 1000; n++ { // until every shard is full
+		if x.write(Set, 0, fmt.Sprint("k", n), fmt.Sprintf("%0300d", n), NoDeadline) == NoMemory {
+			refused++
+		}
+	}
+	before, refused := x.Stats().Passes, uint64(0)
+	for i := range 1000 { // a few still find a table of the index with room
+		if x.write(Set, 0, fmt.Sprint("more", i), fmt.Sprintf("%0300d", i), NoDeadline) == NoMemory {
+			refused++
+		}
+	}
+	if got := x.Stats().Passes - before; refused < 900 || got > refused/50 {
+		t.Errorf("%d passes for %d refusals", got, refused)
+	}
+	for i := range n / 2 { // every second one, so that no segment comes free by itself
+		x.del(0, fmt.Sprint("k", 2*i))
+	}
+	for i := range n / 4 {
+		checkStatus(t, "a write after deletes", x.write(Set, 0, fmt.Sprint("again", i), fmt.Sprintf("%0300d", i), NoDeadline), Stored)
+	}
+	verify(t, x.Store)
 }
 
 // TestPoolWorksInPieces: nobody holds the pool's lock for long: what is given back to the system at a time is bounded however

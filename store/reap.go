@@ -337,7 +337,7 @@ func (s *Store) Crawl() {
 	}
 }
 
-// keepReaping takes out what is over, once a second and when asked to crawl.
+// keepReaping takes out what is over, once a second and when asked to crawl, or after a flush where nothing is evicted.
 func (s *Store) keepReaping() {
 	t := time.NewTicker(reapTick)
 	defer t.Stop()

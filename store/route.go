@@ -181,6 +181,13 @@ func (s *Store) FlushAll(now, at Time) {
 		return
 	}
 	s.epochs.flushNow()
+	if !s.opt.NoEvict {
+		return // who needs the memory evicts
+	}
+	select {
+	case s.crawl <- struct{}{}:
+	default:
+	}
 }
 
 // Invalidate makes every item of a route that is there now absent, and every lease on it void, in O(1).
@@ -268,6 +275,7 @@ func (s *Store) SetRoutes(rs []Route) ([]RouteID, error) {
 	for i := range s.shards { // items may be over sooner than was planned
 		sh := &s.shards[i]
 		sh.lock(s.Now())
+		sh.tally()
 		sh.sweep()
 		sh.mu.Unlock()
 	}

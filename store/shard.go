@@ -27,7 +27,8 @@ type shard struct {
 	due atomic.Uint32 // second at which the first of its segments is due for reaping; written under mu
 
 	cursors  map[RouteID]*shareCursor
-	prefixes []shardPrefix // invalidated, until what was there is swept
+	tallied  [MaxRoutes + 1]bool // counted in Store.shares
+	prefixes []shardPrefix       // invalidated, until what was there is swept
 
 	seenMoved, seenFlush, seenPrefixes uint64 // counts of the store's epochs that this shard stands at
 	seen                               [MaxRoutes + 1]struct{ gone, stale uint32 }
@@ -243,7 +244,7 @@ func (sh *shard) count(route RouteID, state byte, size, sign int64) {
 	st := sh.st
 	st.bytes += sign * size
 	cell := &st.routes[route]
-	cell.bytes += sign * size
+	sh.weigh(route, sign*size)
 	if route != 0 && state&stateKind == stateNegative {
 		st.negative += sign
 		st.negBytes += sign * (size + indexCost)
@@ -272,6 +273,7 @@ func (sh *shard) drop(loc uint32, r *record) {
 	l := &sh.st.logs[m.log]
 	m.live -= size
 	l.live -= int64(size)
+	sh.s.dead(size)
 	if !r.negative() {
 		l.items--
 	}

@@ -1,10 +1,21 @@
 package store
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"sync/atomic"
+	"time"
+)
 
-// A route can have a cap on its part of the memory (Route.MemoryPercent). Each shard keeps its part of the cap: it counts the
-// records of the route and the payloads that they brought, and before it puts another one that would be too many it takes out
-// the route's own, oldest first. So one route's flood costs the others nothing.
+// A route can have a cap on its part of the memory (Route.MemoryPercent). What it has in all shards is counted while it has one:
+// its records and the payloads that they brought. Before another is put that would be too many, the route's own go, oldest
+// first, from one shard after the other. So one route's flood costs the others nothing.
+
+// share is what a route with a cap has.
+type share struct {
+	bytes atomic.Int64  // of its records and payloads in all shards, and of what is booked
+	turn  atomic.Uint32 // counts up to the shard that is to lose some next
+	_     [52]byte
+}
 
 // shareCursor is where the search for a route's oldest records in a shard goes on. It moves on when its segment is given back.
 type shareCursor struct {
@@ -12,67 +23,138 @@ type shareCursor struct {
 	off      uint32
 }
 
-const (
-	shareScan  = 256 // records that one insert looks at on its search at most
-	shareEvict = 16  // and takes out
-)
+// shareScan is how many records one lock hold looks at on the search at most, nearly all of other routes perhaps.
+const shareScan = 256
 
-// cap returns the bytes that the route may have in one shard; 0: as much as there is.
+// cap returns the bytes that the route may have; 0: as much as there is.
 func (s *Store) cap(rs *routeState) int64 {
 	if rs == nil || rs.MemoryPercent == 0 {
 		return 0
 	}
-	return s.p.limit.Load() / int64(s.z.shards) * int64(rs.MemoryPercent) / 100
+	return s.p.limit.Load() / 100 * int64(rs.MemoryPercent)
 }
 
-// keepShare takes out the route's oldest records while it has more than its cap with size bytes more. It is called before the
-// key is looked up, as it changes the index. False, only with NoEvict: the route has its share.
-func (sh *shard) keepShare(rs *routeState, size int, f *freed) (room bool) {
-	most := sh.s.cap(rs)
+// booking is what is counted for a route before it is put, so that several writers together do not go over its cap.
+type booking struct {
+	share *share // nil: the route has no cap
+	bytes int64
+}
+
+// end is due when what was booked has been put, and counts as that, or has not.
+func (b booking) end() {
+	if b.share != nil {
+		b.share.bytes.Add(-b.bytes)
+	}
+}
+
+// book counts size bytes more for a route that has a cap, for which it takes out the route's oldest records. False: there is no
+// room for them, or, with r.late, not yet. The caller holds no lock.
+func (s *Store) book(rs *routeState, size int, r *room) (booking, bool) {
+	most := s.cap(rs)
 	if most == 0 {
-		return true
+		return booking{}, true
 	}
-	cell := &sh.st.routes[rs.id]
-	if sh.s.opt.NoEvict {
-		return cell.bytes+int64(size) <= most
+	b := booking{&s.shares[rs.id], int64(size)}
+	if b.share.bytes.Add(b.bytes) <= most {
+		return b, true
 	}
-	c := sh.cursors[rs.id]
-	if c == nil {
-		if cell.bytes+int64(size) <= most {
+	for b.bytes <= most && !s.opt.NoEvict {
+		r.begin(s, time.Now())
+		if !s.evictOwn(rs.id, most) {
+			break
+		}
+		if b.share.bytes.Load() <= most {
+			return b, true
+		}
+		if r.late = time.Now().After(r.end); r.late {
+			break
+		}
+	}
+	b.end()
+	return booking{}, false
+}
+
+// evictOwn takes a few of a route's oldest records out of the shard whose turn it is, as long as the route has more than most.
+// False: no shard has any.
+func (s *Store) evictOwn(id RouteID, most int64) bool {
+	share := &s.shares[id]
+	for range s.shards {
+		sh := &s.shards[share.turn.Add(1)%uint32(len(s.shards))]
+		var f freed
+		sh.lock(s.Now())
+		had := sh.st.routes[id].bytes > 0
+		if had {
+			began := time.Now()
+			looked := sh.evictOldest(id, share, most, &f)
+			s.holds.note(HoldEvict, looked, began)
+			sh.check()
+		}
+		sh.mu.Unlock()
+		s.giveBack(&f)
+		if had {
 			return true
 		}
+	}
+	return false
+}
+
+// evictOldest does evictOwn's work in one shard and returns how many records it looked at.
+func (sh *shard) evictOldest(id RouteID, share *share, most int64, f *freed) (looked int) {
+	c := sh.cursors[id]
+	if c == nil {
 		c = &shareCursor{seg: noSegment}
 		if sh.cursors == nil {
 			sh.cursors = make(map[RouteID]*shareCursor)
 		}
-		sh.cursors[rs.id] = c
+		sh.cursors[id] = c
 	}
 	turned := false
-	for scanned, taken := 0, 0; cell.bytes+int64(size) > most && scanned < shareScan && taken < shareEvict; scanned++ {
+	for left := sh.s.passInline(); share.bytes.Load() > most && looked < shareScan && left > 0; looked++ {
 		if !sh.aim(c, &turned) {
-			return true
+			break
 		}
 		raw := sh.raw(uint32((uint64(c.seg)<<sh.s.z.segShift + uint64(c.off)) >> sh.s.z.unitShift))
-		if raw[1]&metaRoute == 0 || RouteID(binary.LittleEndian.Uint16(raw[2:])) != rs.id {
+		if raw[1]&metaRoute == 0 || RouteID(binary.LittleEndian.Uint16(raw[2:])) != id {
 			_, n := recordKey(raw)
 			c.off += uint32(alignUp(uint64(n), 1<<sh.s.z.unitShift))
 			continue
 		}
 		log := int(c.log)
 		h, k := sh.step(c.seg, &c.off)
+		left--
 		switch {
 		case k.slot == nil:
 		case k.is >= isExpired:
 			sh.expire(h, k.loc, &k.rec, k.is, f)
-			taken++
 		case k.rec.meta&metaHits != 0 && !k.rec.negative():
 			k.rec.raw[1]-- // it has earned another turn
 		default:
 			sh.evictOne(h, log, &k, f)
-			taken++
 		}
 	}
-	return true
+	return looked
+}
+
+// tally begins or ends counting what the routes have here for their caps, as the routes now say. The caller holds the lock.
+func (sh *shard) tally() {
+	for id := range sh.tallied {
+		if capped := sh.s.cap(sh.s.route(RouteID(id))) > 0; capped != sh.tallied[id] {
+			n := sh.st.routes[id].bytes
+			if !capped {
+				n = -n
+			}
+			sh.tallied[id] = capped
+			sh.s.shares[id].bytes.Add(n)
+		}
+	}
+}
+
+// weigh counts n bytes more of a route, or less.
+func (sh *shard) weigh(id RouteID, n int64) {
+	sh.st.routes[id].bytes += n
+	if sh.tallied[id] {
+		sh.s.shares[id].bytes.Add(n)
+	}
 }
 
 // aim moves a cursor to the next record: behind a segment's end to the next segment, from probation to the main log, and from
@@ -125,5 +207,5 @@ func (sh *shard) charge(route RouteID, state byte, handle uint32, sign int64) {
 	ds.mu.Lock()
 	n := len(ds.payload(ds.local(handle)))
 	ds.mu.Unlock()
-	sh.st.routes[route].bytes += sign * int64(n)
+	sh.weigh(route, sign*int64(n))
 }

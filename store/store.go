@@ -32,10 +32,14 @@ type Store struct {
 	routes  atomic.Pointer[[MaxRoutes + 1]*routeState]
 	routeMu sync.Mutex // SetRoutes, one at a time
 	epochs  epochs
+	shares  [MaxRoutes + 1]share
 
 	victim  atomic.Uint32 // key shard whose oldest segment is being evicted
 	turn    atomic.Uint32 // counts up to the shard that has its turn after it
 	compact atomic.Uint32 // data shard to look at next
+
+	died                 atomic.Int64 // with NoEvict: bytes of segments that have died
+	vainUntil, vainAvail atomic.Int64 // what died and what was free when a pass found nothing to do, and a bit: see vain
 
 	onEvict      atomic.Pointer[func(*Evicted)] // nil: nobody wants to know
 	noMemory     atomic.Uint64

@@ -462,9 +462,15 @@ func verify(t *testing.T, s *Store) {
 	t.Helper()
 	s.stop()
 	refs := map[uint32]uint64{}
+	var shares [MaxRoutes + 1]int64
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
+		for id, tallied := range sh.tallied {
+			if tallied {
+				shares[id] += sh.st.routes[id].bytes
+			}
+		}
 		n, live := int64(0), map[uint32]uint32{}
 		var cells [MaxRoutes + 1]routeCell
 		for _, off := range tablesOf(sh.idx) {
@@ -528,6 +534,11 @@ func verify(t *testing.T, s *Store) {
 			}
 		}
 		sh.mu.Unlock()
+	}
+	for id := range shares {
+		if got := s.shares[id].bytes.Load(); got != shares[id] {
+			t.Errorf("route %d: %d bytes in its shards, and %d count for its cap", id, shares[id], got)
+		}
 	}
 	for i := range s.data {
 		ds := &s.data[i]

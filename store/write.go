@@ -75,12 +75,20 @@ func (s *Store) Write(w *Write) (Status, uint64) {
 			f.add(d.handle)
 			s.giveBack(&f)
 		}
-		w.Need = s.needs(len(w.Value))
+		w.Short = Shortage{bytes: s.needs(len(w.Value))}
+		return Later, 0
+	}
+	booked, room := s.book(rs, d.cost(len(w.Value)), &r)
+	if w.Patient && !room && r.late {
+		if ok && d.handle != noHandle {
+			f.add(d.handle)
+			s.giveBack(&f)
+		}
+		w.Short = Shortage{route: rs, share: int64(d.cost(len(w.Value)))}
 		return Later, 0
 	}
 	sh := s.shardOf(w.Hash)
 	sh.lock(w.Now)
-	room := sh.keepShare(rs, d.cost(len(w.Value)), &f)
 	k := sh.look(w.Hash, w.Key, w.Route, w.Now)
 	st := sh.allowed(w, &k)
 	if st == Stored {
@@ -95,6 +103,7 @@ func (s *Store) Write(w *Write) (Status, uint64) {
 		f.add(d.handle)
 	}
 	sh.mu.Unlock()
+	booked.end()
 	s.giveBack(&f)
 	s.nudge()
 	return st, d.cas
@@ -232,14 +241,27 @@ func (s *Store) Oversized(op WriteOp, key []byte, hash uint64, route RouteID, no
 func (s *Store) concat(w *Write) (Status, uint64) {
 	var buf []byte
 	var r room
+	grows := 0 // what the route has more of then
+	rs := s.route(w.Route)
 	for try := 0; ; try++ {
-		st, cas, need := s.tryConcat(w, buf)
+		st, cas, need := NoMemory, uint64(0), 0
+		booked, room := s.book(rs, grows, &r)
+		if room {
+			st, cas, need, grows = s.tryConcat(w, buf)
+			booked.end()
+		}
 		switch {
+		case !room && w.Patient && r.late:
+			w.Short = Shortage{route: rs, share: int64(grows)}
+			return Later, 0
+		case !room:
+			s.noMemory.Add(1)
+			return NoMemory, 0
 		case need > cap(buf):
 			buf = make([]byte, 0, need)
 		case st == NoMemory && try < 8 && r.make(s, int64(cap(buf))+pageSize):
 		case st == NoMemory && w.Patient && r.late:
-			w.Need = int64(cap(buf)) + pageSize
+			w.Short = Shortage{bytes: int64(cap(buf)) + pageSize}
 			return Later, 0
 		default:
 			if st == NoMemory {
@@ -251,8 +273,9 @@ func (s *Store) concat(w *Write) (Status, uint64) {
 	}
 }
 
-// tryConcat needs buf to have room for the new value; if not it says how much and does nothing.
-func (s *Store) tryConcat(w *Write, buf []byte) (st Status, cas uint64, need int) {
+// tryConcat needs buf to have room for the new value; if not it says how much that is, and how much more it is to the key's
+// route, and does nothing.
+func (s *Store) tryConcat(w *Write, buf []byte) (st Status, cas uint64, need, grows int) {
 	var f freed
 	defer s.giveBack(&f)
 	sh := s.shardOf(w.Hash)
@@ -261,12 +284,12 @@ func (s *Store) tryConcat(w *Write, buf []byte) (st Status, cas uint64, need int
 	k := sh.look(w.Hash, w.Key, w.Route, w.Now)
 	if !k.present() {
 		if w.Vivify {
-			return NotFound, 0, 0
+			return NotFound, 0, 0, 0
 		}
-		return NotStored, 0, 0
+		return NotStored, 0, 0, 0
 	}
 	if w.CAS != 0 && w.CAS != k.rec.cas {
-		return Exists, 0, 0
+		return Exists, 0, 0, 0
 	}
 	old := k.rec.value
 	var ds *dataShard
@@ -276,6 +299,10 @@ func (s *Store) tryConcat(w *Write, buf []byte) (st Status, cas uint64, need int
 		old = ds.payload(ds.local(k.rec.handle))
 	}
 	n := len(old) + len(w.Value)
+	grows = maxHead/4 + n
+	if r := &k.rec; r.route == w.Route && (r.meta&metaInline != 0 || r.state&statePays != 0) {
+		grows = maxHead/4 + len(w.Value)
+	}
 	tooLarge := s.TooLargeFor(len(w.Key), n)
 	if !tooLarge && cap(buf) >= n {
 		if w.Op == Append {
@@ -289,9 +316,9 @@ func (s *Store) tryConcat(w *Write, buf []byte) (st Status, cas uint64, need int
 	}
 	switch {
 	case tooLarge:
-		return NotStored, 0, 0
+		return NotStored, 0, 0, 0
 	case cap(buf) < n:
-		return Stored, 0, n
+		return Stored, 0, n, grows
 	}
 	d := sh.redraft(&k)
 	sh.claim(&d, w.Route, w.Now)
@@ -299,21 +326,21 @@ func (s *Store) tryConcat(w *Write, buf []byte) (st Status, cas uint64, need int
 	d.cas = sh.chosenCAS(w.NewCAS, w.WantCAS)
 	if n > maxInline {
 		if hi, lo := s.digest(w.Hash, buf); !s.keep(&d, w.Hash, hi, lo) {
-			return NoMemory, 0, n
+			return NoMemory, 0, n, grows
 		}
 	}
 	if !sh.reserve(&d, forWrite) || !sh.link(w.Hash, k.slot, k.loc, &k.rec, &d, &f) {
 		if d.handle != noHandle {
 			f.add(d.handle)
 		}
-		return NoMemory, 0, n
+		return NoMemory, 0, n, grows
 	}
 	if w.Route != 0 {
 		sh.killLease(w.Hash, w.Now)
 	}
 	sh.st.total++
 	w.Size = n
-	return Stored, d.cas, n
+	return Stored, d.cas, n, grows
 }
 
 // claim makes a draft a client's item with the deadlines that it had. What the meta commands remembered of it is forgotten.
