@@ -24,6 +24,7 @@ const (
 // Options configure a Store. The zero value of a field means its default.
 type Options struct {
 	Memory         int64                                // limit in bytes, overhead included; default 64 MiB
+	MostMemory     int64                                // that SetMemory takes; 0: what the address space allows
 	MaxItem        int                                  // largest item in bytes as memcached's -I counts it; default 1 MiB
 	NoEvict        bool                                 // -M: refuse instead of evicting
 	NoCAS          bool                                 // -C

@@ -226,7 +226,7 @@ func TestWalkShowsEverythingThatStays(t *testing.T) {
 }
 
 func TestSetMemoryBothWays(t *testing.T) {
-	x := newTester(t, Options{Memory: 8 << 20, MaxItem: 1 << 16})
+	x := newTester(t, Options{Memory: 8 << 20, MostMemory: 20 << 20, MaxItem: 1 << 16})
 	fill := func() int64 {
 		for i := range 100_000 {
 			x.write(Set, 0, fmt.Sprint("k", i), fmt.Sprint(long, i), 0)
@@ -250,7 +250,7 @@ func TestSetMemoryBothWays(t *testing.T) {
 	if less := fill(); less > before*6/10 || less < before*3/10 {
 		t.Errorf("%d items in half the memory, %d before", less, before)
 	}
-	if x.SetMemory(1<<40) == nil || x.SetMemory(1<<10) == nil {
+	if x.SetMemory(1<<40) == nil || x.SetMemory(1<<10) == nil || x.SetMemory(21<<20) == nil {
 		t.Error("an impossible limit was taken")
 	}
 	verify(t, x.Store)

@@ -147,11 +147,13 @@ func capacityFor(memory uint64) uint64 {
 }
 
 // SetMemory changes the limit, in bytes. A smaller one is reached by evicting in the background; a larger one goes up to
-// about four times the limit that Open had. ErrOptions, wrapped, refuses; then nothing changed.
+// about four times the limit that Open had, or MostMemory. ErrOptions, wrapped, refuses; then nothing changed.
 func (s *Store) SetMemory(bytes int64) error {
 	s.routeMu.Lock()
 	defer s.routeMu.Unlock()
 	switch {
+	case s.opt.MostMemory > 0 && bytes > s.opt.MostMemory:
+		return fmt.Errorf("%w: memory limit of %d bytes: at most %d within the limit on the process", ErrOptions, bytes, s.opt.MostMemory)
 	case bytes > int64(s.z.capacity):
 		return fmt.Errorf("%w: memory limit of %d bytes: at most %d without a restart", ErrOptions, bytes, s.z.capacity)
 	case bytes < s.z.fixed+8*int64(s.z.segment), int64(s.opt.MaxItem) > bytes/2:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -69,8 +70,9 @@ func newApp(in config.Input, c *config.Config, opened sources, certificates *ser
 			seed = saved
 		}
 	}
+	memory, most := fitMemory(c.Memory, groupLimit(os.DirFS("/")), log)
 	s, err := store.Open(store.Options{
-		Memory: c.Memory, MaxItem: c.MaxItem, NoEvict: c.NoEvict, NoCAS: c.NoCAS, NoSharing: c.NoSharing,
+		Memory: memory, MostMemory: most, MaxItem: c.MaxItem, NoEvict: c.NoEvict, NoCAS: c.NoCAS, NoSharing: c.NoSharing,
 		PassInline: c.PassInline, PassBackground: c.PassBack,
 		Seed: seed, KeyHash: seed.Key, Digest: seed.Payload, File: c.MemoryFile,
 	})
