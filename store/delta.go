@@ -12,7 +12,7 @@ func (s *Store) Delta(d *Delta) (Number, Status) {
 	}
 	var r room
 	for try := 0; ; try++ {
-		booked, _ := s.book(s.route(d.Route), maxHead/4+len(d.Key), &r) // a number takes the place of one: it is not refused
+		booked, _ := s.book(s.route(d.Route), maxHead/4+len(d.Key), new(room)) // a number takes the place of one: it is not refused
 		n, st := s.tryDelta(d)
 		booked.end()
 		switch {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -55,23 +56,33 @@ func (s *Store) book(rs *routeState, size int, r *room) (booking, bool) {
 		return booking{}, true
 	}
 	b := booking{&s.shares[rs.id], int64(size)}
-	if b.share.bytes.Add(b.bytes) <= most {
-		return b, true
-	}
-	for b.bytes <= most && !s.opt.NoEvict {
-		r.begin(s, time.Now())
-		if !s.evictOwn(rs.id, most) {
-			break
+	for !b.fits(most) {
+		if b.bytes > most || s.opt.NoEvict {
+			return booking{}, false
 		}
-		if b.share.bytes.Load() <= most {
-			return b, true
+		now := time.Now()
+		r.begin(s, now)
+		if r.late = now.After(r.end); r.late {
+			return booking{}, false
 		}
-		if r.late = time.Now().After(r.end); r.late {
-			break
+		if !s.evictOwn(rs.id, most-b.bytes) {
+			runtime.Gosched() // all of it is booked by others, who are about to put it
 		}
 	}
-	b.end()
-	return booking{}, false
+	return b, true
+}
+
+// fits books what is to be booked, if there is room for it.
+func (b booking) fits(most int64) bool {
+	for {
+		has := b.share.bytes.Load()
+		if has+b.bytes > most {
+			return false
+		}
+		if b.share.bytes.CompareAndSwap(has, has+b.bytes) {
+			return true
+		}
+	}
 }
 
 // evictOwn takes a few of a route's oldest records out of the shard whose turn it is, as long as the route has more than most.

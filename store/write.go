@@ -78,8 +78,9 @@ func (s *Store) Write(w *Write) (Status, uint64) {
 		w.Short = Shortage{bytes: s.needs(len(w.Value))}
 		return Later, 0
 	}
-	booked, room := s.book(rs, d.cost(len(w.Value)), &r)
-	if w.Patient && !room && r.late {
+	var own room
+	booked, room := s.book(rs, d.cost(len(w.Value)), &own)
+	if w.Patient && own.late {
 		if ok && d.handle != noHandle {
 			f.add(d.handle)
 			s.giveBack(&f)
@@ -240,18 +241,18 @@ func (s *Store) Oversized(op WriteOp, key []byte, hash uint64, route RouteID, no
 // concat is append and prepend: the old value is read and the new one put under one hold of the key's lock.
 func (s *Store) concat(w *Write) (Status, uint64) {
 	var buf []byte
-	var r room
+	var r, own room
 	grows := 0 // what the route has more of then
 	rs := s.route(w.Route)
 	for try := 0; ; try++ {
 		st, cas, need := NoMemory, uint64(0), 0
-		booked, room := s.book(rs, grows, &r)
+		booked, room := s.book(rs, grows, &own)
 		if room {
 			st, cas, need, grows = s.tryConcat(w, buf)
 			booked.end()
 		}
 		switch {
-		case !room && w.Patient && r.late:
+		case w.Patient && own.late:
 			w.Short = Shortage{route: rs, share: int64(grows)}
 			return Later, 0
 		case !room:
