@@ -175,19 +175,21 @@ func structs() uint64 {
 func (s *Store) Warm() (bool, string) { return s.warm, s.coldWhy }
 
 // Save makes the file whole, so that the next Open with the same sizes and seed goes on with it. The store must not be used
-// any more, but for Close.
+// any more, but for Close. Who does nevertheless, such as a load that has outlived its time, waits for ever.
 func (s *Store) Save() error {
 	if s.opt.File == "" {
 		return errors.New("store: save: there is no memory file")
 	}
 	s.stop()
-	s.reap(func() bool { return true }) // what it does not know, such as prefixes, is done
-	now := s.Now()
-	for i := range s.shards { // each catches up with the epochs
-		s.shards[i].lock(now)
-		s.shards[i].mu.Unlock()
+	s.epochs.mu.Lock()
+	prefixed := s.epochs.prefixed > 0
+	s.epochs.mu.Unlock()
+	// What the file does not know, prefixes, is done. A program that gives up before it knows its routes has nothing of that, and
+	// the reaper would take the routes' items for those of routes that are gone.
+	if prefixed || s.routed.Load() || !s.warm {
+		s.reap(func() bool { return true })
 	}
-	s.hdr.saved = saved{clock: int64(now), wall: time.Now().UnixNano(), flushAt: s.epochs.flushAt.Load(), pool: s.p.save()}
+	s.hdr.saved = s.hold()
 	if err := s.a.sync(); err != nil {
 		return fmt.Errorf("store: save %s: %w", s.opt.File, err)
 	}
@@ -208,6 +210,21 @@ func (s *Store) Save() error {
 		return fmt.Errorf("store: save: %w", err)
 	}
 	return nil
+}
+
+// hold takes every lock for good and returns what stands beside the arena.
+func (s *Store) hold() saved {
+	s.reaping.Lock()
+	s.routeMu.Lock()
+	now := s.Now()
+	for i := range s.shards {
+		s.shards[i].lock(now) // each catches up with the epochs
+	}
+	for i := range s.data {
+		s.data[i].mu.Lock()
+	}
+	s.epochs.mu.Lock()
+	return saved{clock: int64(now), wall: time.Now().UnixNano(), flushAt: s.epochs.flushAt.Load(), pool: s.p.hold()}
 }
 
 // resume makes the state that Save left the one to go on from.

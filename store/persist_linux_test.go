@@ -226,6 +226,79 @@ func TestSavedClockGoesOn(t *testing.T) {
 	x.Close()
 }
 
+// Whoever still uses a store that is saved waits, and what is saved is whole but for what they had in hand.
+func TestSaveHoldsLateUsers(t *testing.T) {
+	k := newKeeper(t, Options{Memory: 4 << 20})
+	x := k.open()
+	x.routes(testRoute)
+	const keys = 1000 // of each writer
+	keyOf := func(n, i int) string { return fmt.Sprintf("key %d %d", n, i%keys) }
+	valueOf := func(key string) string { return strings.Repeat(key, 5+len(key)%3*20) }
+	begun := make(chan struct{})
+	for n := range 4 { // they end with the process
+		go func() {
+			for i := 0; ; i++ {
+				key := []byte(keyOf(n, i))
+				x.Write(&Write{Op: Set, Key: key, Hash: testHash(key), Value: []byte(valueOf(string(key))), Now: x.Now()})
+				if i == keys {
+					begun <- struct{}{}
+				}
+			}
+		}()
+	}
+	for range 4 {
+		<-begun
+	}
+	if err := x.Save(); err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(t.TempDir(), "copy")
+	for _, suffix := range []string{"", metaSuffix} { // the file itself is in use
+		b, err := os.ReadFile(k.o.File + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(copied+suffix, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k.o.File = copied
+	y := k.open()
+	y.routes(testRoute)
+	if warm, why := y.Warm(); !warm {
+		t.Error(why)
+	}
+	for n := range 4 {
+		for i := range keys {
+			y.want(0, keyOf(n, i), valueOf(keyOf(n, i)))
+		}
+	}
+	y.Close()
+}
+
+// A program may have to give up before it knows its routes. Their items are there for the next.
+func TestSaveBeforeRoutesAreKnown(t *testing.T) {
+	k := newKeeper(t, Options{Memory: 1 << 20})
+	x := k.open()
+	id := x.routes(testRoute)[0]
+	l := x.get(id, "filled").leased
+	checkStatus(t, "put", x.put(l, id, "filled", "v"), PutStored)
+	for i := range 3000 { // so that something is due
+		x.write(Set, 0, fmt.Sprint("short ", i), "v", Expired)
+	}
+	k.save(x)
+	k.save(k.open())
+	x = k.open()
+	if got := x.routes(testRoute)[0]; got != id {
+		t.Fatalf("the route has got id %d, not %d", got, id)
+	}
+	if a := x.get(id, "filled"); !a.ok {
+		t.Error("its item is gone")
+	}
+	verify(t, x.Store)
+	x.Close()
+}
+
 // resum writes FILE.meta anew after a test has changed the header.
 func resum(t *testing.T, x tester) {
 	t.Helper()

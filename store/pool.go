@@ -47,9 +47,8 @@ type poolState struct {
 	limit, avail, paged, resident int64
 }
 
-func (p *pool) save() poolState {
+func (p *pool) hold() poolState {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	for len(p.warm) > 0 {
 		p.coolRun(p.warm[0].pages)
 	}

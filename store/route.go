@@ -248,6 +248,7 @@ func (s *Store) SetRoutes(rs []Route) ([]RouteID, error) {
 		}
 	}
 	// Nothing can fail from here on.
+	s.routed.Store(true)
 	for id := RouteID(1); id < RouteID(s.hdr.nextID); id++ {
 		if next[id] == nil && s.hdr.routes[id].live == 1 {
 			s.hdr.routes[id].live = 0

@@ -30,7 +30,8 @@ type Store struct {
 	data   []dataShard
 
 	routes  atomic.Pointer[[MaxRoutes + 1]*routeState]
-	routeMu sync.Mutex // SetRoutes, one at a time
+	routeMu sync.Mutex  // SetRoutes, one at a time
+	routed  atomic.Bool // it was called
 	epochs  epochs
 	shares  [MaxRoutes + 1]share
 

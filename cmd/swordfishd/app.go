@@ -90,7 +90,7 @@ func newApp(in config.Input, c *config.Config, opened sources, certificates *ser
 	}
 	table, err := a.startFiller(c)
 	if err != nil {
-		a.close(context.Background(), false)
+		a.giveUp()
 		return nil, err
 	}
 	o := server.Options{
@@ -368,9 +368,17 @@ func putStatus(st store.PutStatus) filler.PutStatus {
 	return filler.Killed
 }
 
+// giveUp is close for a program that has served nobody. What its memory file held is there for the next start.
+func (a *app) giveUp() {
+	warm, _ := a.store.Warm()
+	if err := a.close(context.Background(), warm); err != nil {
+		a.log.Error().Err(err).Msg("stop")
+	}
+}
+
 // close stops what runs, in the order in which requests pass through it: clients, loads, sources, store. Clients have a part
-// of the time that ctx leaves: one that does not take its replies is cut off, and neither loads nor the items that are to be
-// kept are lost by it.
+// of the time that ctx leaves: one that does not take its replies is cut off, and loads are not lost by it. Items that are to
+// be kept are kept whatever of it outlives the time.
 func (a *app) close(ctx context.Context, keep bool) error {
 	var errs []error
 	if a.admin != nil { // it reads what goes away below
@@ -390,6 +398,8 @@ func (a *app) close(ctx context.Context, keep bool) error {
 		err := a.server.Shutdown(part)
 		switch {
 		case err == nil, errors.Is(err, server.ErrStopped):
+		case errors.Is(err, server.ErrErrands):
+			errs = append(errs, err)
 		case part.Err() != nil: // all are closed nevertheless
 			a.log.Warn().Err(err).Msg("clients that had not taken their replies were cut off")
 		default:
@@ -399,22 +409,52 @@ func (a *app) close(ctx context.Context, keep bool) error {
 	if err := a.requests.close(); err != nil {
 		errs = append(errs, err)
 	}
-	a.mu.Lock() // a reload under way ends first, and no other begins
-	a.closed = true
-	a.mu.Unlock()
+	reloaded := a.endReloads(ctx)
+	if !reloaded {
+		errs = append(errs, errors.New("reload: it is still at work"))
+	}
 	if a.filler != nil {
 		if err := a.filler.Shutdown(ctx); err != nil {
 			errs = append(errs, err)
 		}
 	}
-	errs = append(errs, a.sources.close())
-	if err := errors.Join(errs...); err != nil {
-		return err // something may still use the memory, which the process's end frees
+	if reloaded {
+		errs = append(errs, a.sources.close())
 	}
+	busy := errors.Join(errs...) != nil
 	if keep {
-		errs = append(errs, a.store.Save())
+		if err := a.store.Save(); err != nil {
+			errs = append(errs, err)
+		} else {
+			a.log.Info().Str("file", a.login.MemoryFile).Msg("the items are kept for the next start")
+		}
 	}
-	return errors.Join(append(errs, a.store.Close())...)
+	if !busy { // else something may still use the memory, which the process's end frees
+		errs = append(errs, a.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// endReloads lets a reload under way end, and no other begin. False: it outlives ctx.
+func (a *app) endReloads(ctx context.Context) bool {
+	ended := make(chan struct{})
+	go func() {
+		a.mu.Lock()
+		a.closed = true
+		a.mu.Unlock()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return true
+	case <-ctx.Done():
+	}
+	select { // ctx may be over before it begins
+	case <-ended:
+		return true
+	case <-time.After(time.Second):
+		return false
+	}
 }
 
 // partOf is ctx with an nth of its time.

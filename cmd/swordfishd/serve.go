@@ -69,20 +69,20 @@ func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Wr
 		log.Warn().Msg("running as root; -u NAME gives that up")
 	}
 	if err := a.server.Start(); err != nil {
-		a.close(context.Background(), false)
+		a.giveUp()
 		return systemError{err}
 	}
 	if err := a.startRequests(&c.RequestLog); err != nil {
-		a.close(context.Background(), false)
+		a.giveUp()
 		return err
 	}
 	a.startWarm(c)
 	if err := a.startAdmin(&c.Admin); err != nil {
-		a.close(context.Background(), false)
+		a.giveUp()
 		return err
 	}
 	if err := a.announce(c); err != nil {
-		a.close(context.Background(), false)
+		a.giveUp()
 		return systemError{err}
 	}
 	defer a.withdraw(c)
@@ -94,7 +94,7 @@ func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Wr
 		log.Info().Stringer("address", addr).Msg("answering UDP")
 	}
 	if err := ready(a); err != nil {
-		a.close(context.Background(), false)
+		a.giveUp()
 		return systemError{err}
 	}
 	a.tellReady()
@@ -125,9 +125,6 @@ func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Wr
 	keep = keep && c.MemoryFile != ""
 	if err := a.close(ctx, keep); err != nil {
 		return fmt.Errorf("stop: %w", err)
-	}
-	if keep {
-		log.Info().Str("file", c.MemoryFile).Msg("the items are kept for the next start")
 	}
 	log.Info().Msg("stopped")
 	return nil
