@@ -91,7 +91,10 @@ func (l *epollLoop) closeFiles() {
 	}
 	for _, p := range l.pollers {
 		closeFD(p.ep)
+		p.mu.Lock() // an errand may still come to its end
 		closeFD(p.wake)
+		p.wake = -1
+		p.mu.Unlock()
 	}
 	closeFD(l.wake)
 	l.fds, l.pollers = nil, nil
@@ -225,9 +228,6 @@ func (l *epollLoop) shutdown(ctx context.Context) error {
 		err = ctx.Err()
 		l.tell(closing)
 		<-done
-	}
-	for _, p := range l.pollers {
-		p.errands.Wait()
 	}
 	l.closeFiles()
 	return err

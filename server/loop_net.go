@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -16,6 +17,7 @@ type netLoop struct {
 	s        *Server
 	g        *group
 	stopping chan struct{}
+	cut      chan struct{}  // closed when what is left is cut off
 	wg       sync.WaitGroup // accepts and connections
 	next     atomic.Uint64  // deals connections to workers
 
@@ -27,7 +29,7 @@ type netLoop struct {
 
 func startNet(s *Server, g *group) loop {
 	l := &netLoop{
-		s: s, g: g, stopping: make(chan struct{}),
+		s: s, g: g, stopping: make(chan struct{}), cut: make(chan struct{}),
 		borrow: make([]sync.Mutex, len(g.workers)), conns: make(map[net.Conn]struct{}),
 	}
 	for _, at := range g.sockets {
@@ -268,11 +270,7 @@ func (c *netConn) answer(data []byte) bool {
 		}
 		switch did {
 		case parked:
-			if c.session.watching != nil {
-				c.info.rest(watching)
-			}
-			c.out = c.session.errand(c.out[:0])
-			if len(c.out) > 0 && !c.send() {
+			if !c.errand() || len(c.out) > 0 && !c.send() {
 				return false
 			}
 		case ended:
@@ -283,6 +281,43 @@ func (c *netConn) answer(data []byte) bool {
 			return true
 		}
 	}
+}
+
+// errand does what the session left to be done off the worker. False ends the connection: a client that watches has gone, or
+// what is left is cut off.
+func (c *netConn) errand() bool {
+	if w := c.session.watching; w != nil {
+		if w.gone == nil {
+			c.info.rest(watching)
+			w.gone = c.lookOut()
+		}
+		c.out = c.session.errand(c.out[:0])
+		return !w.left()
+	}
+	if c.session.attempt != nil { // ends when the server stops, and there may be many
+		c.out = c.session.errand(c.out[:0])
+		return true
+	}
+	answer := make(chan []byte, 1)
+	do := c.session.errand
+	c.l.s.errands.Go(func() { answer <- do(nil) })
+	select {
+	case c.out = <-answer:
+		return true
+	case <-c.l.cut:
+		return false
+	}
+}
+
+// lookOut closes what it returns when the client has gone. What it sends until then nobody reads, as in memcached.
+func (c *netConn) lookOut() <-chan struct{} {
+	gone := make(chan struct{})
+	_ = c.SetReadDeadline(time.Time{}) // shutdown, which sets one, ends all that watch besides
+	c.l.wg.Go(func() {
+		defer close(gone)
+		_, _ = io.Copy(io.Discard, c.Conn)
+	})
+	return gone
 }
 
 // keepOutput is the largest reply buffer that an idle connection of the net loop may keep.
@@ -330,6 +365,7 @@ func (l *netLoop) shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
+	close(l.cut)
 	l.each(func(c net.Conn) { c.Close() })
 	<-done
 	return ctx.Err()

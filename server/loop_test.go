@@ -262,6 +262,32 @@ func TestShutdownDoesNotWaitForever(t *testing.T) {
 	})
 }
 
+// An operator's word that does not come to its end, such as a reload whose file cannot be read, does not hold up a shutdown
+// for ever; it is told that the word is still at work.
+func TestShutdownDoesNotWaitForErrands(t *testing.T) {
+	twins(t, func(t *testing.T, o Options) {
+		begun, end := make(chan struct{}), make(chan struct{})
+		o.Operator.Reload = func() error {
+			close(begun)
+			<-end
+			return nil
+		}
+		s, addr := startServer(t, o)
+		if _, err := talk(t, addr).Write([]byte("reload\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		<-begun
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		err := s.Shutdown(ctx)
+		if !errors.Is(err, ErrErrands) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		close(end)
+		s.errands.Wait()
+	})
+}
+
 func TestPortInUse(t *testing.T) {
 	_, addr := startServer(t, Options{})
 	second := newServer(t, Options{Listen: []Listener{{Address: "127.0.0.1:0"}, {Address: addr}}})

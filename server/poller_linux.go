@@ -16,13 +16,12 @@ type poller struct {
 	w    *worker
 	s    *Server
 	ep   int
-	wake int // eventfd: inbox or stop has changed
+	wake int // eventfd: inbox, done or stop has changed
 
-	mu      sync.Mutex // guards the next three
-	inbox   []*conn
-	done    []doneErrand
-	stop    stopLevel
-	errands sync.WaitGroup
+	mu    sync.Mutex // guards the next three
+	inbox []*conn
+	done  []doneErrand
+	stop  stopLevel
 
 	conns    []*conn // by file descriptor
 	open     int
@@ -419,14 +418,10 @@ func (p *poller) park(c *conn) {
 		p.watch(c, c.parkedEvents())
 	}
 	if a := c.session.attempt; a != nil { // needs no goroutine to wait in
-		p.errands.Add(1)
-		p.s.gate.wait(a, func() {
-			p.hand(doneErrand{c, nil})
-			p.errands.Done()
-		})
+		p.s.gate.wait(a, func() { p.hand(doneErrand{c, nil}) })
 		return
 	}
-	p.errands.Go(func() { p.hand(doneErrand{c, errand(nil)}) })
+	p.s.errands.Go(func() { p.hand(doneErrand{c, errand(nil)}) })
 }
 
 // parkedEvents is what epoll watches for while c is parked: the end of a client that watches, who may not be written to for
@@ -438,12 +433,14 @@ func (c *conn) parkedEvents() uint32 {
 	return 0
 }
 
-// hand gives the poller's thread what an errand answered.
+// hand gives the poller's thread what an errand answered, unless it has ended.
 func (p *poller) hand(d doneErrand) {
 	p.mu.Lock()
-	p.done = append(p.done, d)
-	p.mu.Unlock()
-	signal(p.wake)
+	defer p.mu.Unlock()
+	if p.wake >= 0 {
+		p.done = append(p.done, d)
+		signal(p.wake)
+	}
 }
 
 // unpark sends what an errand answered and goes on with the commands that waited for it.

@@ -108,7 +108,8 @@ type Server struct {
 	gate      gate
 	dedup     dedupCache
 	hand      hand
-	spare     []byte // TakeRequests': a tape that no worker has
+	spare     []byte         // TakeRequests': a tape that no worker has
+	errands   sync.WaitGroup // what commands left to be done off the workers
 
 	crawlerOff atomic.Bool // lru_crawler disable: it is asked for nothing
 	started    time.Time   // by the wall clock
@@ -149,8 +150,11 @@ type loop interface {
 	shutdown(ctx context.Context) error
 }
 
-// ErrStopped is returned by Start and Shutdown after a Shutdown.
-var ErrStopped = errors.New("server: stopped")
+// Errors of Start and Shutdown.
+var (
+	ErrStopped = errors.New("server: stopped")                             // by a Shutdown before
+	ErrErrands = errors.New("server: an operator's word is still at work") // with the store and what Options hold
+)
 
 // New checks o. Missing Store or Seed is a mistake of the program and panics.
 func New(o Options) *Server {
@@ -337,7 +341,8 @@ func (s *Server) UDPAddrs() []net.Addr {
 }
 
 // Shutdown stops accepting, runs the complete commands that have arrived, writes all replies and closes. When ctx ends it
-// closes what is left and returns the error of ctx. After it no goroutine of the server runs and no ring is used.
+// closes what is left and returns the error of ctx. After it no goroutine of the server runs and no ring is used, but for what
+// ErrErrands tells of.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	before := s.state
@@ -358,12 +363,38 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		errUDP = s.udp.shutdown(ctx)
 	}
 	stopping.Wait()
+	if !s.errandsEnd(ctx) {
+		errs = append(errs, ErrErrands)
+	}
 	s.gate.work.Wait()
 	for _, w := range s.workers {
 		w.close()
 	}
 	s.hand.close()
 	return errors.Join(append(errs, errUDP)...)
+}
+
+// errandGrace is the time beyond a shutdown's own that errands have to end.
+const errandGrace = time.Second
+
+// errandsEnd waits for what was begun off the workers. It ends by itself when the server stops, unless files cannot be read.
+func (s *Server) errandsEnd(ctx context.Context) bool {
+	ended := make(chan struct{})
+	go func() {
+		s.errands.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return true
+	case <-ctx.Done():
+	}
+	select {
+	case <-ended:
+		return true
+	case <-time.After(errandGrace):
+		return false
+	}
 }
 
 // SetRoutes makes t the table for all commands from now on: each worker takes it at its next wake-up.

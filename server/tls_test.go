@@ -435,6 +435,20 @@ func TestTLSShutdownFinishesWhatHasArrived(t *testing.T) {
 	}
 }
 
+func TestTLSWatcherThatHasGone(t *testing.T) {
+	p := newPKI(t)
+	s, addr := startServer(t, p.options(t, nil))
+	other := p.secretly(t, addr, nil)
+	for range maxWatchers + 5 {
+		c := p.secretly(t, addr, nil)
+		if got := c.ask("watch evictions\r\n", "OK"); got != "OK\r\n" {
+			t.Fatalf("got %q", got)
+		}
+		c.Close()
+		waitUnwatched(t, s, other)
+	}
+}
+
 func TestTLSShutdownDoesNotWaitForever(t *testing.T) {
 	p := newPKI(t)
 	s, addr := startServer(t, p.options(t, nil))

@@ -54,8 +54,9 @@ const (
 type watcher struct {
 	of      *watchers
 	streams protocol.Streams
-	ready   chan struct{} // has a token while buf is not empty
-	urgent  chan struct{} // has one while buf is half full
+	ready   chan struct{}   // has a token while buf is not empty
+	urgent  chan struct{}   // has one while buf is half full
+	gone    <-chan struct{} // closed when its client has gone; nil: whoever drives the connection ends it then
 
 	buf     []byte
 	skipped uint64
@@ -134,6 +135,7 @@ func (w *watcher) next(out []byte) []byte {
 		case <-w.of.stop:
 		}
 	case <-tick.C:
+	case <-w.gone:
 	case <-w.of.stop:
 	}
 	w.of.mu.Lock()
@@ -147,6 +149,16 @@ func (w *watcher) next(out []byte) []byte {
 		}
 	}
 	return out
+}
+
+// left tells whether the client has gone.
+func (w *watcher) left() bool {
+	select {
+	case <-w.gone:
+		return true
+	default:
+		return false
+	}
 }
 
 // show hands lines over to those who want them. The caller holds mu.

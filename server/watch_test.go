@@ -106,7 +106,7 @@ func TestWatchLikeMemcached(t *testing.T) {
 	say := func(addr string) []string {
 		var lines []string
 		watcher := talk(t, addr)
-		watcher.ask("watch mutations fetchers deletions\r\n", "OK")
+		watcher.ask("watch mutations fetchers deletions rawcmds\r\n", "OK") // rawcmds are told of by neither
 		c := talk(t, addr)
 		hear := func(command string) {
 			c.ask("get mark\r\n", "END") // a command of its own: what is read together is not always told in order
@@ -236,21 +236,53 @@ func TestWatchers(t *testing.T) {
 		if values["log_watchers"] != fmt.Sprint(maxWatchers) {
 			t.Errorf("log_watchers is %s", values["log_watchers"])
 		}
-		for _, c := range all[1:] {
+		for _, c := range all {
 			c.Close()
 		}
-		// Those that have gone are noticed when they are to be told something.
-		c := talk(t, addr)
-		for {
-			c.ask("get a\r\n", "END")
-			s.watch.mu.Lock()
-			left := len(s.watch.all)
-			s.watch.mu.Unlock()
-			if left == 1 {
-				break
-			}
+		waitUnwatched(t, s, talk(t, addr))
+	})
+}
+
+// waitUnwatched waits until nobody watches s.
+func waitUnwatched(t *testing.T, s *Server, other interface {
+	ask(command, last string) string
+}) {
+	t.Helper()
+	for tries := 0; ; tries++ {
+		s.watch.mu.Lock()
+		left := len(s.watch.all)
+		s.watch.mu.Unlock()
+		if left == 0 {
+			return
 		}
-		all[0].Close()
+		if other.ask("version\r\n", "VERSION"); tries == 20_000 {
+			t.Fatalf("%d watchers have gone and are still there", left)
+		}
+	}
+}
+
+// A client that watched and has gone leaves its place to others, also where nothing happens that it could be told. What it
+// said meanwhile is not looked at.
+func TestWatcherThatHasGone(t *testing.T) {
+	twins(t, func(t *testing.T, o Options) {
+		s, addr := startServer(t, o)
+		other := talk(t, addr)
+		for n := range maxWatchers + 5 {
+			c := talk(t, addr)
+			if got := c.ask("watch evictions\r\n", "OK"); got != "OK\r\n" {
+				t.Fatalf("got %q", got)
+			}
+			if n%2 == 1 {
+				if _, err := c.Write([]byte("quit\r\nset a 0 0 1\r\nx\r\n")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.Close()
+			waitUnwatched(t, s, other)
+		}
+		if got := other.ask("get a\r\n", "END"); got != "END\r\n" {
+			t.Errorf("a command of a watcher was run: %q", got)
+		}
 	})
 }
 
