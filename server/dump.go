@@ -39,23 +39,29 @@ func newDump(kind dumpKind, empty bool) *dump {
 	return d
 }
 
-// run goes on with the dump until out is full or the others have waited long enough, and tells whether it has ended.
-func (d *dump) run(w *worker, out []byte) (_ []byte, ended bool) {
+// run goes on with the dump until it has ended, which is starved, until out is full, or until the others have waited long
+// enough, which is yields: much may be looked at of which nothing is shown.
+func (d *dump) run(w *worker, out []byte) ([]byte, progress) {
 	d.w, d.out = w, out
-	for step := 0; !d.over; step++ {
-		if step == dumpTurn || len(d.out) >= highWater {
-			break
+	did := starved
+	for step := 0; !d.over && did == starved; step++ {
+		switch {
+		case len(d.out) >= highWater:
+			did = full
+		case step == dumpTurn:
+			did = yields
+		default:
+			d.over = !w.store.Walk(&d.cursor, w.now, dumpStep, d.show) || d.over
 		}
-		d.over = !w.store.Walk(&d.cursor, w.now, dumpStep, d.show) || d.over
 	}
 	out, d.w, d.out = d.out, nil, nil
-	if !d.over {
-		return out, false
+	switch {
+	case did != starved:
+		return out, did
+	case d.kind == mgdump:
+		return protocol.AppendReply(out, protocol.MetaEnd), starved
 	}
-	if d.kind == mgdump {
-		return protocol.AppendReply(out, protocol.MetaEnd), true
-	}
-	return protocol.AppendReply(out, protocol.End), true
+	return protocol.AppendReply(out, protocol.End), starved
 }
 
 // line appends an item.

@@ -2,6 +2,8 @@ package server
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"regexp"
@@ -221,6 +223,23 @@ func TestDumpOfNothing(t *testing.T) {
 	clock.now += 5000
 	if got := c.ask("lru_crawler metadump all\r\n"); got != "OK\r\nEND\r\n" {
 		t.Errorf("got %.100q", got)
+	}
+}
+
+// Others have their turn while a dump goes through what it does not show.
+func TestDumpThatShowsNothingYields(t *testing.T) {
+	c := newClient(t, newServer(t, Options{}))
+	const items = 40_000
+	var sets bytes.Buffer
+	for i := range items {
+		fmt.Fprintf(&sets, "ms %s 1 b q\r\nx\r\n", base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, uint64(i))))
+	}
+	c.send(sets.Bytes())
+	if got := c.ask("stats cachedump 1 0\r\n"); got != "END\r\n" {
+		t.Errorf("got %.100q", got)
+	}
+	if want := items / (dumpTurn * dumpStep); c.yielded < want {
+		t.Errorf("%d times, want %d", c.yielded, want)
 	}
 }
 

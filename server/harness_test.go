@@ -85,6 +85,7 @@ type client struct {
 	ended   bool
 	maxHeld int // most bytes of input held between two reads
 	maxOut  int // most bytes of output held at once
+	yielded int // times that others had their turn
 }
 
 func newClient(t testing.TB, s *Server) *client {
@@ -133,6 +134,8 @@ func (c *client) run(data []byte) {
 			return
 		case parked:
 			c.out = c.session.errand(c.out)
+		case yields:
+			c.yielded++
 		}
 		if used == 0 && len(out) == 0 && c.session.dump == nil {
 			c.t.Fatal("the session makes no progress")

@@ -55,7 +55,7 @@ const (
 	starved progress = iota // every complete command has run
 	full                    // enough output: write it, then run again with the same input
 	ended                   // write the output, then close
-	yields                  // it has had its commands for this turn: write the output, let others have theirs, then run again
+	yields                  // it has had its share of this turn: write the output, let others have theirs, then run again
 	parked                  // write the output, do the errand, write what it answers, then run again
 )
 
@@ -223,12 +223,11 @@ func (ss *session) goOn(w *worker, out []byte) ([]byte, progress) {
 		ss.errand = ss.watching.next
 		return out, parked
 	}
-	out, over := ss.dump.run(w, out)
-	if !over {
-		return out, full
+	out, did := ss.dump.run(w, out)
+	if did == starved {
+		ss.dump = nil
 	}
-	ss.dump = nil
-	return out, starved
+	return out, did
 }
 
 // command runs what is neither a get nor ends the connection. Where it leaves an errand that is not done yet.

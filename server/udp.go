@@ -250,7 +250,7 @@ func (r *udpReader) answer(datagram []byte, from netip.AddrPort) {
 			out = r.errand(out)
 		}
 		r.out = out
-		reply, whole := out, did != full || r.session.parser.Idle() && r.session.dump == nil
+		reply, whole := out, did != full && did != yields || r.session.parser.Idle() && r.session.dump == nil
 		if !whole || len(r.message) > 0 {
 			r.message = append(r.message, out...)
 			reply = r.message
