@@ -3,12 +3,15 @@ package server
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -254,6 +257,35 @@ func TestUDPRefusesWhatHasNoEnd(t *testing.T) {
 	} {
 		if got := strings.Join(c.ask(said), "|"); got != want {
 			t.Errorf("%q: got %q, want %q", said, got, want)
+		}
+	}
+}
+
+// With -A a datagram ends the server, and is not answered.
+func TestUDPShutdownLikeMemcached(t *testing.T) {
+	for _, graceful := range []bool{false, true} {
+		said := map[bool]string{false: "shutdown\r\n", true: "shutdown graceful\r\n"}[graceful]
+		asked := make(chan bool, 1)
+		_, _, ours := startUDP(t, Options{OnShutdown: func(graceful bool) { asked <- graceful }})
+		c := sendTo(t, ours)
+		c.send(said)
+		if got := c.rest(); len(got) > 0 {
+			t.Errorf("%q: answered %q", said, got)
+		}
+		if got := <-asked; got != graceful {
+			t.Errorf("%q: graceful is %v", said, got)
+		}
+		port := freeUDP(t)
+		other := dial(t, oracle(t, "-U", port, "-A"))
+		defer other.Close()
+		memcached := sendTo(t, "127.0.0.1:"+port)
+		memcached.send(said)
+		if n, err := other.Read(make([]byte, 1)); err != io.EOF && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%q: memcached goes on: %d bytes, %v", said, n, err)
+		}
+		_ = memcached.SetReadDeadline(time.Now()) // what it sent before it ended is there
+		if n, err := memcached.Read(make([]byte, 1)); err == nil {
+			t.Errorf("%q: memcached answered with %d bytes", said, n)
 		}
 	}
 }
