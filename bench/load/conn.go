@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -48,14 +47,11 @@ func (c *conn) request(due time.Time) {
 	case l.Sets > 0 && lp.rng.Float64() < l.Sets:
 		c.set(lp.next()+l.Offset, due)
 	default:
-		c.out = append(c.out, "get"...)
+		first := len(c.ids)
 		for range l.Multiget {
-			id := lp.next() + l.Offset
-			c.ids = append(c.ids, id)
-			c.out = append(c.out, ' ')
-			c.out = l.Keys.Append(c.out, id)
+			c.ids = append(c.ids, lp.next()+l.Offset)
 		}
-		c.out = append(c.out, "\r\n"...)
+		c.out = l.Protocol.appendGet(c.out, l.Keys, c.ids[first:])
 		c.wait(request{due: due})
 	}
 }
@@ -70,19 +66,6 @@ func (c *conn) wait(r request) {
 	r.end = len(c.ids)
 	c.waiting = append(c.waiting, r)
 	c.loop.behind++
-}
-
-// appendSet appends the set of id; lineEnd may hold noreply.
-func appendSet(dst []byte, l *Load, id uint32, lineEnd string) []byte {
-	dst = append(dst, "set "...)
-	dst = l.Keys.Append(dst, id)
-	dst = append(dst, ' ')
-	dst = strconv.AppendUint(dst, uint64(l.Values.Flags(id)), 10)
-	dst = append(dst, " 0 "...)
-	dst = strconv.AppendInt(dst, int64(l.Values.Size(id)), 10)
-	dst = append(dst, lineEnd...)
-	dst = l.Values.Append(dst, id)
-	return append(dst, "\r\n"...)
 }
 
 // read takes what the socket has, once, and understands all complete answers.
@@ -115,64 +98,49 @@ func (c *conn) read(now time.Time) error {
 	return nil
 }
 
-// answer understands one line, with its data block after VALUE, and returns its length; 0 if it is not complete yet.
+// answer understands one answer, or one part of it, and returns its length; 0 if it is not complete yet.
 func (c *conn) answer(b []byte, now time.Time) (int, error) {
 	if c.idle() {
 		return 0, fmt.Errorf("load: an answer to no request: %.80q", b)
 	}
-	nl := bytes.IndexByte(b, '\n')
-	if nl < 0 {
+	r := &c.waiting[c.done]
+	a, n, err := c.loop.load.Protocol.parse(b, r.set)
+	if n == 0 || err != nil {
+		return 0, err
+	}
+	if n > len(b) {
+		c.need = n
 		return 0, nil
 	}
-	r := &c.waiting[c.done]
-	switch line := b[:nl+1]; {
-	case r.set && string(line) == "STORED\r\n":
-		c.seen++
-		c.finish(r, 0, now)
-	case !r.set && string(line) == "END\r\n":
-		missed := r.end - c.seen
-		if c.loop.load.Fill {
-			c.fill = append(c.fill, c.ids[c.seen:r.end]...)
-		}
-		c.seen = r.end
-		c.finish(r, missed, now)
-	case !r.set && bytes.HasPrefix(line, []byte("VALUE ")):
-		n, err := c.hit(r, line, b)
-		if n == 0 || err != nil {
+	if a.hit {
+		if err := c.hit(r, &a, b[n-a.tail-a.length:n-a.tail]); err != nil {
 			return 0, err
 		}
-		return n, nil
-	default:
-		return 0, fmt.Errorf("load: got %.80q", line)
 	}
-	return nl + 1, nil
+	if !a.last {
+		return n, nil
+	}
+	missed := r.end - c.seen
+	if r.set {
+		missed = 0
+	}
+	if c.loop.load.Fill && missed > 0 {
+		c.fill = append(c.fill, c.ids[c.seen:r.end]...)
+	}
+	c.seen = r.end
+	c.finish(r, missed, now)
+	return n, nil
 }
 
-// hit understands a VALUE line and the data block behind it.
-func (c *conn) hit(r *request, line, b []byte) (int, error) {
+// hit checks a value that came for the oldest request, and counts it with the keys before it, which were missed.
+func (c *conn) hit(r *request, a *answer, value []byte) error {
 	l, lp := c.loop.load, c.loop
-	wrong := func(what string) (int, error) {
-		return 0, fmt.Errorf("load: wrong answer, %s: %.80q", what, line)
-	}
-	key, rest, _ := bytes.Cut(line[len("VALUE "):], []byte(" "))
-	flags, rest, _ := bytes.Cut(rest, []byte(" "))
-	length, ok := number(rest[:max(len(rest)-2, 0)])
-	if !ok {
-		return wrong("its length")
-	}
-	total := len(line) + length + 2
-	if total > len(b) {
-		c.need = total
-		return 0, nil
-	}
-	if b[total-2] != '\r' || b[total-1] != '\n' {
-		return wrong("the end of its data block")
-	}
+	wrong := func(what string) error { return fmt.Errorf("load: wrong answer, %s: key %.80q", what, a.key) }
 	// Hits come in the order of the request; those in between were missed.
 	at := c.seen
 	for ; at < r.end; at++ {
 		lp.key = l.Keys.Append(lp.key[:0], c.ids[at])
-		if bytes.Equal(key, lp.key) {
+		if bytes.Equal(a.key, lp.key) {
 			break
 		}
 	}
@@ -189,22 +157,22 @@ func (c *conn) hit(r *request, line, b []byte) (int, error) {
 		lp.result.Hits++
 	}
 	c.seen = at + 1
-	if length != l.Values.Size(id) {
+	if a.length != l.Values.Size(id) {
 		return wrong("its length")
 	}
-	if f, ok := number(flags); !ok || uint32(f) != l.Values.Flags(id) {
+	if a.flags != l.Values.Flags(id) {
 		return wrong("its flags")
 	}
 	if lp.values++; lp.values%64 == 0 {
 		lp.value = l.Values.Append(lp.value[:0], id)
-		if !bytes.Equal(lp.value, b[len(line):total-2]) {
+		if !bytes.Equal(lp.value, value) {
 			return wrong("its value")
 		}
 		if lp.counting {
 			lp.result.Checked++
 		}
 	}
-	return total, nil
+	return nil
 }
 
 // finish counts the oldest request as answered.
@@ -222,19 +190,4 @@ func (c *conn) finish(r *request, missed int, now time.Time) {
 	lp.result.Misses += uint64(missed)
 	lp.result.Operations += uint64(missed)
 	_ = lp.result.Latency.RecordValue(int64(now.Sub(r.due))) // over a minute cannot be: the run would have stalled
-}
-
-// number reads a decimal of 1 to 9 digits.
-func number(b []byte) (int, bool) {
-	if len(b) == 0 || len(b) > 9 {
-		return 0, false
-	}
-	n := 0
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		n = n*10 + int(c-'0')
-	}
-	return n, true
 }

@@ -17,7 +17,7 @@ func pretend(t *testing.T) *conn {
 		t.Fatal(err)
 	}
 	l := &Load{
-		Keys: Keys{14}, Values: v, Objects: 10, Conns: 1, Pipeline: 1, Multiget: 3, Fill: true,
+		Keys: Keys{Size: 14}, Values: v, Objects: 10, Conns: 1, Pipeline: 1, Multiget: 3, Fill: true,
 		Sequence: func(uint64) Sequence { return Repeat([]uint32{1, 2, 3}, 0) },
 	}
 	lp := &loop{load: l, next: l.Sequence(1), counting: true, values: 63}

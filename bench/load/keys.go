@@ -78,9 +78,11 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// Keys is the form of keys: a prefix and the id in decimal, padded with zeros to Size bytes in all.
+// Keys is the form of keys: a prefix and the id in decimal, padded with zeros to Size bytes in all; or, with Parts, seven
+// parts out of order, of which one is the id.
 type Keys struct {
-	Size int
+	Size  int
+	Parts bool
 }
 
 const keyPrefix = "key:"
@@ -88,8 +90,23 @@ const keyPrefix = "key:"
 // minKeySize has room for the prefix and every uint32.
 const minKeySize = len(keyPrefix) + 10
 
-// Check says what is wrong with the size.
+// PartsTemplate is the template of the route that keys with parts belong to.
+const PartsTemplate = "chr|browser={browser}|cat={cat}|country={country}|dev={dev}|h={h:int}|os={os}|w={w:int}"
+
+// The spelling of a key with parts: what comes before and behind the ten digits of dev.
+const (
+	partsBefore = "chr|w=1080|os=android|dev="
+	partsBehind = "|country=IN|h=1920|cat=smartphone|browser=chrome_mobile"
+)
+
+// PartsSize is the size of a key with parts in bytes.
+const PartsSize = len(partsBefore) + 10 + len(partsBehind)
+
+// Check says what is wrong with the form.
 func (k Keys) Check() error {
+	if k.Parts && k.Size != PartsSize {
+		return fmt.Errorf("load: keys with parts have %d bytes, not %d", PartsSize, k.Size)
+	}
 	if k.Size < minKeySize || k.Size > 250 {
 		return fmt.Errorf("load: keys of %d bytes: want %d to 250", k.Size, minKeySize)
 	}
@@ -106,8 +123,18 @@ var zeros = func() (z [250]byte) {
 
 // Append appends the key of id.
 func (k Keys) Append(dst []byte, id uint32) []byte {
+	if k.Parts {
+		dst = append(dst, partsBefore...)
+		dst = appendDigits(dst, 10, id)
+		return append(dst, partsBehind...)
+	}
 	dst = append(dst, keyPrefix...)
-	dst = append(dst, zeros[:k.Size-len(keyPrefix)]...)
+	return appendDigits(dst, k.Size-len(keyPrefix), id)
+}
+
+// appendDigits appends id with n digits.
+func appendDigits(dst []byte, n int, id uint32) []byte {
+	dst = append(dst, zeros[:n]...)
 	for i := len(dst) - 1; id > 0; i-- {
 		dst[i] += byte(id % 10)
 		id /= 10

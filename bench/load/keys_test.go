@@ -18,12 +18,12 @@ func TestKeysAppend(t *testing.T) {
 		{"largest", 14, math.MaxUint32, "key:4294967295"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := string(Keys{tc.size}.Append([]byte("x"), tc.id)); got != "x"+tc.want {
+			if got := string(Keys{Size: tc.size}.Append([]byte("x"), tc.id)); got != "x"+tc.want {
 				t.Errorf("got %q, want %q behind the x", got, tc.want)
 			}
 		})
 	}
-	if (Keys{13}).Check() == nil || (Keys{251}).Check() == nil || (Keys{250}).Check() != nil {
+	if (Keys{Size: 13}).Check() == nil || (Keys{Size: 251}).Check() == nil || (Keys{Size: 250}).Check() != nil {
 		t.Error("Check: want 14 to 250 bytes")
 	}
 }

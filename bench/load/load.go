@@ -2,7 +2,7 @@
 // server is what a benchmark measures. It builds requests from ids and knows from the id what every answer must be; it
 // counts answers, checks the key and length of each and the bytes of one in 64, so that a wrong server cannot look fast.
 //
-// It speaks the text protocol and knows nothing of the servers.
+// It speaks the text, meta and binary protocols and knows nothing of the servers.
 package load
 
 import (
@@ -18,6 +18,7 @@ import (
 
 // Load describes what clients ask. Counts are per connection, unless they say otherwise.
 type Load struct {
+	Protocol Protocol
 	Keys     Keys
 	Values   Values
 	Objects  int     // ids 0 to Objects-1 are asked for
@@ -41,6 +42,10 @@ func (l *Load) Check() error {
 	switch {
 	case l.Objects < 1 || l.Conns < 1 || l.Pipeline < 1 || l.Multiget < 1:
 		return fmt.Errorf("load: objects, connections, pipeline and multiget must be at least 1")
+	case l.Protocol == Binary && (l.Sets > 0 || l.Fill):
+		return fmt.Errorf("load: a binary load has no sets")
+	case l.Protocol == Meta && l.Multiget > 1:
+		return fmt.Errorf("load: a meta get names one key")
 	case l.Sets < 0 || l.Sets > 1:
 		return fmt.Errorf("load: set share %v: want 0 to 1", l.Sets)
 	case l.Rate < 0 || l.Rate > 0 && l.Pipeline > 1:

@@ -16,7 +16,7 @@ func TestRunAgainstMemcached(t *testing.T) {
 		t.Fatal(err)
 	}
 	base := Load{
-		Keys: Keys{24}, Values: v, Objects: keys, Conns: 5, Pipeline: 1, Multiget: 1,
+		Keys: Keys{Size: 24}, Values: v, Objects: keys, Conns: 5, Pipeline: 1, Multiget: 1,
 		Sequence: func(seed uint64) Sequence { return Uniform(keys, seed) },
 	}
 	if err := Fill(&base, addr, keys, 30*time.Second); err != nil {
@@ -59,7 +59,7 @@ func TestRunAgainstMemcached(t *testing.T) {
 }
 
 func TestLoadCheck(t *testing.T) {
-	good := Load{Keys: Keys{24}, Objects: 1, Conns: 1, Pipeline: 1, Multiget: 1}
+	good := Load{Keys: Keys{Size: 24}, Objects: 1, Conns: 1, Pipeline: 1, Multiget: 1}
 	for _, tc := range []struct {
 		name   string
 		change func(*Load)

@@ -19,6 +19,13 @@ func (b *bench) compare() error {
 		return err
 	}
 	for _, c := range all {
+		if c.half {
+			// The first series has no peer yet: ours against ours runs at the same rate.
+			if c.load.Rate = b.peak / 2; c.load.Rate == 0 {
+				return fmt.Errorf("%s: it comes behind a case with a peer; -case chose it alone", c.name)
+			}
+			c.name = fmt.Sprintf("%.0f a second", c.load.Rate)
+		}
 		// The same program under another name, so that the report can tell them apart.
 		again := b.ours
 		again.Name = "ours again"
@@ -37,6 +44,25 @@ func (b *bench) compare() error {
 
 // series measures two servers in turn, -pairs times, and adds what came out to the report.
 func (b *bench) series(c loadCase, specA, specB target.Spec) error {
+	sr := series{Case: c.name, A: specA.Name, B: specB.Name, Rounds: make([][2]figures, b.options.pairs)}
+	each := b.together
+	if c.alone {
+		each = b.oneByOne
+	}
+	if err := each(c, [2]target.Spec{specA, specB}, sr.Rounds); err != nil {
+		return err
+	}
+	for _, both := range sr.Rounds {
+		progress("%-20s %s %6.2f us/op   %s %6.2f us/op   ratio %.3f", c.name, sr.A, both[0].CPU, sr.B, both[1].CPU, both[0].CPU/both[1].CPU)
+	}
+	sr.summarize()
+	b.peak = sr.Ops[1].Median
+	b.report.Series = append(b.report.Series, sr)
+	return nil
+}
+
+// together runs both servers at once and asks them in turn.
+func (b *bench) together(c loadCase, specs [2]target.Spec, rounds [][2]figures) error {
 	var pair [2]*target.Server
 	stop := func() {
 		for i, s := range pair {
@@ -47,41 +73,54 @@ func (b *bench) series(c loadCase, specA, specB target.Spec) error {
 		}
 	}
 	defer stop()
-	sr := series{Case: c.name, A: specA.Name, B: specB.Name}
-	for round := range b.options.pairs {
-		if pair[0] == nil {
-			for i := range 2 {
-				i = (i + round) % 2
-				spec := [2]target.Spec{specA, specB}[i]
-				var err error
-				if pair[i], err = b.start(spec); err != nil {
-					return err
-				}
-				if err := fill(pair[i], &c.load, c.filled); err != nil {
-					return err
-				}
-			}
-		}
-		var both [2]figures
+	for round := range rounds {
 		for i := range 2 {
 			which := (i + round) % 2 // who is first changes
-			if time.Now().After(b.deadline) {
-				return errLimit
+			if pair[which] != nil {
+				continue
 			}
-			f, err := b.measure(c, pair[which])
-			if err != nil {
-				return fmt.Errorf("%s: %w", pair[which].Spec.Name, err)
+			var err error
+			if pair[which], err = b.start(specs[which]); err != nil {
+				return err
 			}
-			both[which] = f
+			if err := fill(pair[which], &c.load, c.filled); err != nil {
+				return err
+			}
 		}
-		sr.Rounds = append(sr.Rounds, both)
-		progress("%-20s %s %6.2f us/op   %s %6.2f us/op   ratio %.3f", c.name, sr.A, both[0].CPU, sr.B, both[1].CPU, both[0].CPU/both[1].CPU)
+		for i := range 2 {
+			which := (i + round) % 2
+			if err := b.measure(c, pair[which], &rounds[round][which]); err != nil {
+				return err
+			}
+		}
 		if b.options.fresh {
 			stop()
 		}
 	}
-	sr.summarize()
-	b.report.Series = append(b.report.Series, sr)
+	return nil
+}
+
+// oneByOne runs all windows of one server, and then all of the other, because both together do not fit into the memory. What
+// slows the machine for longer than a window does not cancel out.
+func (b *bench) oneByOne(c loadCase, specs [2]target.Spec, rounds [][2]figures) error {
+	for which, spec := range specs {
+		spec.Memory = max(spec.Memory, 512+c.filled/1000*300/1024) // 300 bytes an item, which is enough for both
+		s, err := b.start(spec)
+		if err != nil {
+			return err
+		}
+		err = fill(s, &c.load, c.filled)
+		for round := range rounds {
+			if err != nil {
+				break
+			}
+			err = b.measure(c, s, &rounds[round][which])
+		}
+		s.Stop()
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -98,19 +137,29 @@ type figures struct {
 	Max    float64 `json:"max_us"`
 	Hits   float64 `json:"hit_ratio"`
 	Checks uint64  `json:"values_compared"`
+	RSS    int64   `json:"rss_bytes"` // after the window
 }
 
 // measure runs one window on one server.
-func (b *bench) measure(c loadCase, s *target.Server) (figures, error) {
+func (b *bench) measure(c loadCase, s *target.Server, f *figures) error {
+	if time.Now().After(b.deadline) {
+		return errLimit
+	}
 	var before, after target.Usage
 	var errBefore, errAfter error
 	r, err := load.Run(&c.load, s.Addr, b.clientCPU, b.options.warm, b.options.window,
 		func() { before, errBefore = s.Usage() },
 		func() { after, errAfter = s.Usage() })
-	if err := errors.Join(err, errBefore, errAfter); err != nil {
-		return figures{}, err
+	if err = errors.Join(err, errBefore, errAfter); err == nil {
+		*f, err = derive(c, r, after.Sub(before))
 	}
-	return derive(c, r, after.Sub(before))
+	if err == nil {
+		f.RSS, err = s.RSS()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.Spec.Name, err)
+	}
+	return nil
 }
 
 // derive computes the figures from the counts, and refuses runs that cannot be right.
@@ -148,6 +197,7 @@ type series struct {
 	Ops   [2]stat.Summary `json:"ops_per_second"`
 	P99   [2]stat.Summary `json:"p99_us"`
 	P999  [2]stat.Summary `json:"p99.9_us"`
+	RSS   [2]stat.Summary `json:"rss_mb"`
 	Ratio stat.Summary    `json:"cpu_ratio"` // a / b, pair by pair
 
 	Disturbed int `json:"disturbed_windows"`
@@ -170,6 +220,7 @@ func (s *series) summarize() {
 		s.CPU[side] = stat.Of(column(side, cpu))
 		s.Ops[side] = stat.Of(column(side, func(f figures) float64 { return f.Ops }))
 		s.P99[side] = stat.Of(column(side, func(f figures) float64 { return f.P99 }))
+		s.RSS[side] = stat.Of(column(side, func(f figures) float64 { return float64(f.RSS) / (1 << 20) }))
 		s.P999[side] = stat.Of(column(side, func(f figures) float64 { return f.P999 }))
 	}
 	for _, r := range s.Rounds {

@@ -27,7 +27,7 @@ type options struct {
 	pairs              int
 	warm, window       time.Duration
 	limit              time.Duration
-	fresh              bool
+	fresh, plain       bool
 	serverCPU          string
 	clientCPU          string
 	memory, threads    int
@@ -38,7 +38,7 @@ type options struct {
 type custom struct {
 	conns, pipeline, multiget, keys, keySize, distinct int
 	sets, rate                                         float64
-	sizes, dist                                        string
+	sizes, dist, protocol                              string
 	fill, miss                                         bool
 }
 
@@ -48,17 +48,18 @@ func main() {
 	flag.StringVar(&o.peer, "peer", os.Getenv("MEMCACHED_BIN"), "the peer's `path`; default $MEMCACHED_BIN; empty: only ours against itself")
 	flag.StringVar(&o.oursArgs, "ours-args", "", "more `arguments` for ours")
 	flag.StringVar(&o.peerArgs, "peer-args", "", "more `arguments` for the peer")
-	flag.StringVar(&o.suite, "suite", "quick", "quick, record, memory or one (a load from the flags below)")
+	flag.StringVar(&o.suite, "suite", "quick", "quick, record, large, grow, memory or one (a load from the flags below)")
 	flag.StringVar(&o.only, "case", "", "run only the cases of the suite whose name contains this `text`")
 	flag.StringVar(&o.out, "out", "", "also write `PREFIX`.md and PREFIX.json")
-	flag.IntVar(&o.pairs, "pairs", 0, "`rounds` of ours and peer in turn; default 5, or 9 for record")
+	flag.IntVar(&o.pairs, "pairs", 0, "`rounds` of ours and peer in turn; default 5, or 11 for record")
 	flag.DurationVar(&o.warm, "warm", 300*time.Millisecond, "how long to ask before counting, each time")
 	flag.DurationVar(&o.window, "window", 0, "how long to count; default 1s, or 2s for record")
 	flag.DurationVar(&o.limit, "limit", 20*time.Minute, "give up after this time, with what there is")
 	flag.BoolVar(&o.fresh, "fresh", false, "start and load the servers anew for every pair")
 	flag.StringVar(&o.serverCPU, "server-cpu", "0", "`CPUs` of the servers, as 0,1; empty: any")
 	flag.StringVar(&o.clientCPU, "client-cpu", "1", "`CPUs` of the client, a thread on each; empty: any")
-	flag.IntVar(&o.memory, "m", 1024, "the servers' memory limit in `megabytes`; the suite memory takes 4096 or more")
+	flag.IntVar(&o.memory, "m", 1024, "the servers' memory limit in `megabytes`; the suites memory and grow take more")
+	flag.BoolVar(&o.plain, "plain", false, "ours without a route")
 	flag.IntVar(&o.threads, "t", 1, "the servers' `threads`")
 	c := &o.custom
 	flag.IntVar(&c.conns, "conns", 50, "one: connections")
@@ -71,6 +72,7 @@ func main() {
 	flag.StringVar(&c.sizes, "value", "100", "one: bytes of a value: 100, 50-500 or 64*5,1024*3")
 	flag.IntVar(&c.distinct, "distinct", 0, "one: different values; 0: one per key")
 	flag.StringVar(&c.dist, "dist", "uniform", "one: uniform, zipf:0.99 or trace:`FILE`")
+	flag.StringVar(&c.protocol, "protocol", "text", "one: text, meta or binary")
 	flag.BoolVar(&c.fill, "fill", false, "one: begin empty and set what was missed")
 	flag.BoolVar(&c.miss, "miss", false, "one: ask only for keys that are not there")
 	flag.Parse()
@@ -94,6 +96,7 @@ func run(o *options) error {
 	if err != nil {
 		return err
 	}
+	defer os.Remove(b.routeFile)
 	if o.suite == "memory" {
 		err = b.memory()
 	} else {
@@ -116,12 +119,14 @@ type bench struct {
 	peer      target.Spec // no Path: none
 	clientCPU []int
 	deadline  time.Time
+	routeFile string  // the configuration of ours; "": none
+	peak      float64 // requests a second that the peer answered in the last case
 	report    report
 }
 
 func newBench(o *options) (*bench, error) {
 	if o.pairs == 0 {
-		o.pairs = map[string]int{"record": 9}[o.suite]
+		o.pairs = map[string]int{"record": 11}[o.suite]
 		if o.pairs == 0 {
 			o.pairs = 5
 		}
@@ -153,11 +158,19 @@ func newBench(o *options) (*bench, error) {
 			return target.Spec{}, err
 		}
 		return target.Spec{
-			Name: name, Path: path, Args: strings.Fields(args), Memory: o.memory, Threads: o.threads, Conns: 4096, CPUs: serverCPU,
+			Name: name, Path: path, Args: strings.Fields(args), Memory: o.memory, Threads: o.threads, Conns: 10_240, CPUs: serverCPU,
 		}, nil
 	}
 	if b.ours, err = spec("ours", o.ours, o.oursArgs); err != nil {
 		return nil, err
+	}
+	if !o.plain {
+		file, err := writeRoute()
+		if err != nil {
+			return nil, err
+		}
+		b.ours.Args = append(b.ours.Args, "--config="+file)
+		b.routeFile = file
 	}
 	if o.peer != "" {
 		if b.peer, err = spec("peer", o.peer, o.peerArgs); err != nil {

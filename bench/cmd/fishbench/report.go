@@ -84,13 +84,13 @@ func (r *report) markdown() string {
 	if len(r.Series) > 0 {
 		b.WriteString("\nServer CPU in microseconds an operation; ratio is ours / the other, pair by pair. Low is good.\n")
 		b.WriteString("Disturbed: windows in which server or client waited for its CPU more than a fifth of the time; their latencies do not count.\n\n")
-		b.WriteString("| load | ours | other | other's | ratio: min, median, max | 95 % of the median | ops/s ours | other's | p99 us ours | other's | p99.9 ours | other's | disturbed |\n")
-		b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+		b.WriteString("| load | ours | other | other's | ratio: min, median, max | 95 % of the median | ops/s ours | other's | p99 us ours | other's | p99.9 ours | other's | RSS MB ours | other's | disturbed |\n")
+		b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 		for _, s := range r.Series {
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %.2f **%.2f** %.2f | %.2f to %.2f | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f | %d of %d |\n",
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %.2f **%.2f** %.2f | %.2f to %.2f | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f | %d of %d |\n",
 				s.Case, spread(s.CPU[0]), s.B, spread(s.CPU[1]), s.Ratio.Min, s.Ratio.Median, s.Ratio.Max, s.Ratio.Low, s.Ratio.High,
 				s.Ops[0].Median, s.Ops[1].Median, s.P99[0].Median, s.P99[1].Median, s.P999[0].Median, s.P999[1].Median,
-				s.Disturbed, 2*len(s.Rounds))
+				s.RSS[0].Median, s.RSS[1].Median, s.Disturbed, 2*len(s.Rounds))
 		}
 	}
 	if len(r.Memory) > 0 {

@@ -78,7 +78,7 @@ func TestCases(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			o := &options{suite: tc.suite, only: tc.only}
-			o.custom = custom{conns: 1, pipeline: 1, multiget: 1, keys: 10, keySize: 24, sizes: "100", dist: "zipf:1"}
+			o.custom = custom{conns: 1, pipeline: 1, multiget: 1, keys: 10, keySize: 24, sizes: "100", dist: "zipf:1", protocol: "text"}
 			got, err := cases(o)
 			if (err == nil) != (tc.min > 0) || len(got) < tc.min {
 				t.Fatalf("got %d cases, %v", len(got), err)

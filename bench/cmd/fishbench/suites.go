@@ -14,6 +14,8 @@ type loadCase struct {
 	load   load.Load
 	filled int  // ids that are loaded before
 	misses bool // gets may miss
+	alone  bool // both servers do not fit into the machine together: one after the other
+	half   bool // an open loop at half of what the peer answered in the case that came before
 }
 
 // cases returns the loads of a suite.
@@ -42,20 +44,66 @@ func cases(o *options) ([]loadCase, error) {
 		with("pipeline 16", func(c *loadCase) { c.load.Pipeline = 16 }),
 		with("mget 100", func(c *loadCase) { c.load.Multiget = 100 }),
 	}
+	pipeline := func(n int) func(*loadCase) { return func(c *loadCase) { c.load.Pipeline = n } }
 	switch o.suite {
 	case "quick":
 	case "record":
-		all = append(all,
+		all = []loadCase{
+			with("pipeline 1", pipeline(1)),
+			with("half of that a second", func(c *loadCase) { c.half = true }),
 			with("1000 connections", func(c *loadCase) { c.load.Conns = 1000 }),
 			with("10 % set", func(c *loadCase) { c.load.Sets = 0.1 }),
 			with("miss", func(c *loadCase) { c.load.Offset, c.misses = keys, true }),
+			with("miss on a route", func(c *loadCase) {
+				c.load.Keys = load.Keys{Size: load.PartsSize, Parts: true}
+				c.load.Offset, c.misses = keys, true
+				c.load.Objects = routeMisses
+				c.load.Sequence = func(seed uint64) load.Sequence { return load.Uniform(routeMisses, seed) }
+			}),
+			with("pipeline 16", pipeline(16)),
+			with("pipeline 64", pipeline(64)),
+			with("mget 100", func(c *loadCase) { c.load.Multiget = 100 }),
+			with("10 % set, pipeline 64", func(c *loadCase) { c.load.Sets, c.load.Pipeline = 0.1, 64 }),
+			with("binary GetKQ 100", func(c *loadCase) { c.load.Protocol, c.load.Multiget = load.Binary, 100 }),
+			with("meta, pipeline 64", func(c *loadCase) { c.load.Protocol, c.load.Pipeline = load.Meta, 64 }),
+			with("plain long key, pipeline 64", func(c *loadCase) { c.load.Keys.Size, c.load.Pipeline = load.PartsSize, 64 }),
+			with("route key, pipeline 64", func(c *loadCase) {
+				c.load.Keys, c.load.Pipeline = load.Keys{Size: load.PartsSize, Parts: true}, 64
+			}),
 			with("zipf 0.99", func(c *loadCase) {
 				c.load.Sequence = func(seed uint64) load.Sequence { return load.Zipf(keys, 0.99, seed) }
 			}),
-			with("20,000 a second", func(c *loadCase) { c.load.Rate = 20_000 }),
-		)
+		}
+	case "large":
+		all = nil
+		for _, size := range []struct {
+			name, bytes string
+			objects     int
+		}{{"values of 10 KiB", "10240", 20_000}, {"values of 100 KiB", "102400", 4_000}, {"values of 1 MB", "1000000", 400}} {
+			sized, err := load.ParseSizes(size.bytes)
+			if err != nil {
+				return nil, err
+			}
+			few := func(c *loadCase) {
+				c.load.Values, c.load.Objects, c.filled = sized, size.objects, size.objects
+				c.load.Sequence = func(seed uint64) load.Sequence { return load.Uniform(size.objects, seed) }
+			}
+			all = append(all, with(size.name, few),
+				with(size.name+", 10 % set", func(c *loadCase) { few(c); c.load.Sets = 0.1 }))
+		}
+	case "grow":
+		all = nil
+		for _, n := range []int{1_000_000, 10_000_000, 50_000_000} {
+			all = append(all, with(fmt.Sprintf("%d million keys", n/1_000_000), func(c *loadCase) {
+				c.alone, c.filled, c.load.Objects, c.load.Pipeline = true, n, n, 16
+				c.load.Sequence = func(seed uint64) load.Sequence { return load.Uniform(n, seed) }
+			}))
+		}
+		for _, n := range []int{10, 100, 1000, 10_000} {
+			all = append(all, with(fmt.Sprintf("%d connections", n), func(c *loadCase) { c.alone, c.load.Conns = true, n }))
+		}
 	default:
-		return nil, fmt.Errorf("suite %q: want quick, record, memory or one", o.suite)
+		return nil, fmt.Errorf("suite %q: want quick, record, large, grow, memory or one", o.suite)
 	}
 	var chosen []loadCase
 	for _, c := range all {
@@ -68,6 +116,10 @@ func cases(o *options) ([]loadCase, error) {
 	}
 	return chosen, nil
 }
+
+// routeMisses is how many keys of the route are asked for in vain: each is leased once, and while that load lasts the others
+// who ask find the lease.
+const routeMisses = 50_000
 
 // customCase is the load that the flags describe.
 func customCase(f *custom) (loadCase, error) {
@@ -106,6 +158,15 @@ func customCase(f *custom) (loadCase, error) {
 		return loadCase{}, fmt.Errorf("-dist %q: want uniform, zipf:S or trace:FILE", f.dist)
 	}
 	c.load.Values.Distinct = f.distinct
+	switch f.protocol {
+	case "text":
+	case "meta":
+		c.load.Protocol = load.Meta
+	case "binary":
+		c.load.Protocol = load.Binary
+	default:
+		return loadCase{}, fmt.Errorf("-protocol %q: want text, meta or binary", f.protocol)
+	}
 	if !f.fill {
 		c.filled = c.load.Objects
 	}

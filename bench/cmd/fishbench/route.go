@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+
+	"swordfish/bench/load"
+)
+
+// writeRoute writes a configuration with one route, the one that keys with parts belong to, and returns the file's path. Its
+// database takes connections and never answers, until this program ends: what a miss leased stays leased.
+func writeRoute() (path string, err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	go func() {
+		var held []net.Conn // so that they stay open
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			held = append(held, c)
+		}
+	}()
+	f, err := os.CreateTemp("", "fishbench*.yaml")
+	if err != nil {
+		return "", err
+	}
+	_, err = fmt.Fprintf(f, `admin: {listen: off}
+sources:
+  main: {kind: postgres, dsn: "postgres://bench@%s/bench?sslmode=disable"}
+routes:
+  - name: characteristics
+    key: "%s"
+    source: main
+    query: |
+      SELECT k.ord, 'x' AS value FROM unnest(@country::text[], @os::text[], @browser::text[], @cat::text[], @dev::text[], @h::int[], @w::int[])
+           WITH ORDINALITY AS k(country, os, browser, cat, dev, h, w, ord)
+    fresh: 12h
+    keep: 24h
+`, l.Addr(), load.PartsTemplate)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return f.Name(), err
+}
