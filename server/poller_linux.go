@@ -74,12 +74,17 @@ func (p *poller) run() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	events := make([]unix.EpollEvent, batchEvents)
+	idle := false // nothing has come for a while: wait where the scheduler knows of it
 	for {
 		timeout := p.timeout()
-		n, err := waitBriefly(p.ep, events, timeout)
-		if n == 0 && err == nil && timeout != 0 {
+		var n int
+		var err error
+		if idle {
 			n, err = unix.EpollWait(p.ep, events, timeout)
+		} else {
+			n, err = waitBriefly(p.ep, events, timeout)
 		}
+		idle = n <= 0 && timeout != 0
 		if err != nil {
 			if err != unix.EINTR {
 				p.s.log.Error().Err(err).Int("worker", p.w.id).Msg("epoll_wait")

@@ -28,9 +28,11 @@ func writeNow(fd int, b []byte) (int, error) {
 	return int(n), nil
 }
 
-// briefly is how long, in milliseconds, a thread waits for events without telling the scheduler. A collection of garbage, or
-// anything else that wants the thread, interrupts it by a signal.
-const briefly = 1
+// briefly is how long at most, in milliseconds, a thread waits for events without telling the scheduler. Mostly it is less:
+// a collection of garbage, or anything else that wants the thread, interrupts it by a signal, and so does the runtime's monitor
+// after 10 milliseconds. The bound is for a program without those signals (GODEBUG=asyncpreemptoff=1). A much shorter one would
+// cost each wait the setting of the CPU's timer, which in a virtual machine is dear.
+const briefly = 100
 
 // waitBriefly is epoll_wait for at most briefly.
 func waitBriefly(ep int, events []unix.EpollEvent, timeout int) (int, error) {
