@@ -1,5 +1,7 @@
 package protocol
 
+import "bytes"
+
 // A meta command is a two-letter word, a key, for ms the length of the value, and flags: single letters, some with an
 // argument behind them without a blank, none of them twice. What a flag asks for is collected in a Choice; the answer repeats
 // those that return something in the order in which they came.
@@ -106,6 +108,50 @@ func (p *Parser) parseMeta(verb Verb, line, buf []byte, head int) (int, Status) 
 	return head, Ready
 }
 
+// parsePlainGet reads an mg that has one key and, each behind one blank, flags that are one letter of a get and nothing more: what
+// most clients send. False leaves the line to parseMeta, which says the same of it and knows all others.
+func (p *Parser) parsePlainGet(line []byte) bool {
+	const first = len("mg ")
+	end := bytes.IndexByte(line[first:], ' ')
+	if end <= 0 || end > MaxKey {
+		return false
+	}
+	words := line[first+end:]
+	if len(words)%2 != 0 || len(words) > 2*maxMetaWords-4 {
+		return false
+	}
+	m := Choice{Words: words[1:]}
+	quiet := false
+	seen := uint32(0)
+	for i := 0; i < len(words); i += 2 {
+		c := words[i+1]
+		if words[i] != ' ' || c < 'a' || c > 'z' || seen&(1<<(c-'a')) != 0 {
+			return false
+		}
+		seen |= 1 << (c - 'a')
+		switch c {
+		case 'v':
+			m.Value = true
+		case 'u':
+			m.NoBump = true
+		case 'l':
+			m.Access = true
+		case 'c':
+			m.WantCAS = true
+		case 'q':
+			quiet = true
+		case 'f', 'h', 'k', 's', 't':
+		default:
+			return false
+		}
+	}
+	r := &p.Request
+	r.Form, r.Verb, r.Quiet, r.Vivify = Meta, Get, quiet, false
+	r.Flags, r.Exptime, r.Unique, r.Initial, r.Delta = 0, 0, 0, 0, 1
+	r.Key, r.Meta = line[first:first+end:first+end], m
+	return true
+}
+
 // metaFlags reads the flags from word first on into the request. mode is the letter behind M, 0 without M. Of several
 // mistakes memcached names the last one, unless the flags themselves are wrong.
 func (p *Parser) metaFlags(line []byte, first int) (mode byte, why Reply, ok bool) {
@@ -122,14 +168,15 @@ func (p *Parser) metaFlags(line []byte, first int) (mode byte, why Reply, ok boo
 	if p.nwords > first {
 		m.Words = line[p.words[first].from:]
 	}
-	var seen [128]bool
+	var seen [2]uint64 // a bit for each character
 	for i := first; i < p.nwords; i++ {
 		word := p.word(line, i)
 		c, arg := word[0], word[1:]
-		if seen[c] {
+		if bit := uint64(1) << (c & 63); seen[c>>6&1]&bit != 0 {
 			return 0, DuplicateFlag, false
+		} else {
+			seen[c>>6&1] |= bit
 		}
-		seen[c] = true
 		good, wrong := true, BadToken
 		switch c {
 		case 'b':

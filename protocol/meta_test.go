@@ -3,6 +3,8 @@ package protocol
 import (
 	"encoding/base64"
 	"fmt"
+	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -187,5 +189,33 @@ func TestMetaParseDoesNotAllocate(t *testing.T) {
 		}); n != 0 {
 			t.Errorf("%q: %v allocations", in, n)
 		}
+	}
+}
+
+// The short way for plain gets says what the long one says.
+func TestPlainGetIsParsedAlike(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	taken := 0
+	for range 20_000 {
+		line := "mg " + strings.Repeat("k", 1+rng.IntN(MaxKey+1))
+		for range rng.IntN(12) {
+			line += " " + string("vvkfstcqhlubxO5"[rng.IntN(15)])
+		}
+		if rng.IntN(8) == 0 {
+			line += " "
+		}
+		var short, long Parser
+		short.Request.Delta, short.Request.Vivify, short.Request.Quiet = 7, true, true // left by a command before
+		if !short.parsePlainGet([]byte(line)) {
+			continue
+		}
+		taken++
+		n, st := long.parseMeta(Get, []byte(line), []byte(line+"\n"), len(line)+1)
+		if n != len(line)+1 || st != Ready || !reflect.DeepEqual(short.Request, long.Request) {
+			t.Fatalf("%q: short %+v, long %+v", line, short.Request, long.Request)
+		}
+	}
+	if taken < 1000 {
+		t.Errorf("only %d of the lines were plain", taken)
 	}
 }

@@ -34,6 +34,9 @@ func (p *Parser) parseCommand(buf []byte) (int, Status) {
 	if len(line) > 4 && string(line[:4]) == "get " {
 		return newline + 1, p.parseGet(Get, line[4:])
 	}
+	if len(line) > 3 && string(line[:3]) == "mg " && p.parsePlainGet(line) {
+		return newline + 1, Ready
+	}
 	word := bytes.IndexByte(line, ' ')
 	if word < 0 {
 		word = len(line)

@@ -89,7 +89,7 @@ type Lookup struct {
 
 	// The meta commands' part.
 	Meta           bool   // fill Item's meta fields, take and give win tokens
-	Access         bool   // have a plain item remember from now on when it was read last
+	Access         bool   // tell LastAccess, and without NoBump have a plain item remember from now on when it was read last
 	NoBump         bool   // the read does not count: neither as fetched nor as an access
 	Vivify         bool   // an absent key gets an empty item: Item.Created and Won
 	VivifyDeadline uint32 // of that item
@@ -119,7 +119,7 @@ type Item struct {
 
 	// Where Lookup.Meta, as they were before this read.
 	Deadline   uint32 // NoDeadline or a second of the item clock
-	LastAccess uint32 // seconds since it was stored or read last, as far as that is remembered; a route's item: since its fill
+	LastAccess uint32 // with Access: seconds since it was stored or read last, as far as that is remembered; a route's item: since its fill
 	Fetched    bool   // read before
 	BinaryKey  bool   // stored under a base64-coded key
 	Created    bool   // by this Get

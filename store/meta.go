@@ -8,7 +8,9 @@ package store
 func (sh *shard) tell(q *Lookup, k *held, it *Item) (token bool) {
 	r := &k.rec
 	it.Deadline = r.expiry
-	it.LastAccess = sh.sinceAccess(k, q.Now)
+	if q.Access {
+		it.LastAccess = sh.sinceAccess(k, q.Now)
+	}
 	it.Fetched = r.meta&metaFetched != 0
 	it.BinaryKey = r.state&stateBinary != 0
 	recache := false
