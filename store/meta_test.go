@@ -40,12 +40,12 @@ func TestMetaFacts(t *testing.T) {
 		x.c.advance(2 * time.Second)
 		x.want(0, "k", value) // a plain read is an access, too
 		x.c.advance(time.Second)
-		if a = x.mg(0, "k", Lookup{}); a.item.LastAccess != 1 || a.value != value {
+		if a = x.mg(0, "k", Lookup{Access: true}); a.item.LastAccess != 1 || a.value != value {
 			t.Fatalf("a second after a plain read: %+v", a.item)
 		}
 		x.write(Set, 0, "unread", value, x.c.now.Second()+100)
 		x.c.advance(30 * time.Second)
-		if a = x.mg(0, "unread", Lookup{NoBump: true}); a.item.LastAccess != 30 || a.item.Fetched || a.item.Deadline != x.c.now.Second()+70 {
+		if a = x.mg(0, "unread", Lookup{Access: true, NoBump: true}); a.item.LastAccess != 30 || a.item.Fetched || a.item.Deadline != x.c.now.Second()+70 {
 			t.Fatalf("never read: %+v", a.item)
 		}
 	}

@@ -93,7 +93,7 @@ func TestPeek(t *testing.T) {
 	x.c.advance(6 * time.Second)
 	peek(route, "r loaded", 5, Absent, true)
 	peek(route, "r absent", 0, Absent, false)
-	if a := x.mg(0, "short", Lookup{}); a.item.Fetched || a.item.LastAccess != 12 {
+	if a := x.mg(0, "short", Lookup{Access: true}); a.item.Fetched || a.item.LastAccess != 12 {
 		t.Errorf("peeking counts as a read: %+v", a.item)
 	}
 	x.FlushAll(x.c.now, x.c.now)
