@@ -401,6 +401,7 @@ func (s *Server) fishStats(l *lines) {
 	st := s.sinceReset()
 	l.int("used_bytes", st.Store.UsedBytes)
 	l.int("data", st.Store.Data)
+	l.int("data_items", st.Store.References)
 	l.int("data_bytes", st.Store.DataBytes)
 	l.int("negative_items", st.Store.NegativeItems)
 	l.int("leases", st.Store.Leases)

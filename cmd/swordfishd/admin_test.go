@@ -19,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"swordfish/config"
+	"swordfish/internal/testenv"
 )
 
 // http asks the program's admin port, with a token if one is given, and returns status and body.
@@ -220,5 +221,78 @@ func TestAdminActs(t *testing.T) {
 	}
 	if code, body := r.http("GET", "/readyz", ""); code != http.StatusOK {
 		t.Errorf("readyz: %d %s", code, body)
+	}
+}
+
+// Nor do a database that answers with errors, a client's password, right or wrong, or the other commands make anybody tell. All is
+// logged that can be.
+func TestSecretsBesideErrors(t *testing.T) {
+	const password, right, wrong, token = "p4ssw0rd-of-the-db", "right-one-0f-a-client", "wr0ng-one-of-a-client", "t0ken-for-the-admin-port"
+	level := zerolog.GlobalLevel()
+	defer zerolog.SetGlobalLevel(level)
+	zerolog.SetGlobalLevel(zerolog.TraceLevel)
+	pg := testenv.Postgres(t)
+	dsn, err := url.Parse(pg.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dsn.User = url.UserPassword(dsn.User.Username(), password) // which this Postgres does not ask for
+	t.Setenv("SHOP_DSN", dsn.String())
+	t.Setenv("ADMIN_TOKEN", token)
+	yaml := "admin: {listen: \"127.0.0.1:0\", token: \"${ADMIN_TOKEN}\"}\nsources:\n  main: {kind: postgres, dsn: \"${SHOP_DSN}\"}\nroutes:\n" +
+		"  - {name: user, key: \"user:{id:int}\", source: main, query: \"SELECT ord, nothing AS v FROM unnest(@id::bigint[]) WITH ORDINALITY AS k(id, ord)\"}\n" +
+		"  - {name: none, key: \"none:{id:int}\", source: main, query: \"SELECT ord, 1/(id-id) AS v FROM unnest(@id::bigint[]) WITH ORDINALITY AS k(id, ord)\"}\n"
+	file := passwordFile(t, "", "fish:"+right+"\n")
+	r := startApp(t, yaml, "-Y", file)
+	if err := r.startAdmin(&r.config.Load().Admin); err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]string{}
+	for _, given := range []string{wrong, right} {
+		r.dial()
+		said := "fish " + given
+		told["login with "+given[:5]] = r.ask(fmt.Sprintf("set auth 0 0 %d\r\n%s", len(said), said))
+	}
+	r.get("user:1")
+	r.get("none:1")
+	for end := time.Now().Add(time.Minute); r.stat("user:failed") == 0 || r.stat("none:failed")+r.stat("none:absent") == 0; {
+		if time.Now().After(end) {
+			t.Fatalf("the loads do not fail: %s", r.ask("stats routes"))
+		}
+	}
+	for _, word := range []string{"explain user:1", "explain none:1", "sources", "routes", "queue", "stats", "stats settings", "stats fish", "stats routes", "stats conns", "reload"} {
+		told[word] = r.ask(word)
+	}
+	for _, path := range []string{"/metrics", "/api/stats", "/api/routes", "/api/sources", "/api/explain?key=user:1", "/api/explain?key=none:1"} {
+		_, told[path] = r.http("GET", path, token)
+	}
+	config, tokenFile := passwordFile(t, "", yaml), passwordFile(t, "", token)
+	for name, args := range map[string][]string{
+		"check": {"check", "--config=" + config}, "top": {"top", "--once", "--interval=100ms", "--admin=" + r.admin.Addr().String(), "--token-file=" + tokenFile},
+		"top refused":     {"top", "--once", "--config=" + config, "--admin=" + r.server.Addrs()[0].String()},
+		"estimate":        {"estimate", "--from=sql", "--config=" + config, "--query=SELECT nothing"},
+		"estimate by DSN": {"estimate", "--from=sql", "--dsn=postgres://u:" + password + "@127.0.0.1:x/y", "--query=SELECT 1"},
+	} {
+		var out, errOut bytes.Buffer
+		run(args, &out, &errOut)
+		told[name] = out.String() + errOut.String()
+	}
+	r.log.mu.Lock()
+	told["log"] = r.log.b.String()
+	r.log.mu.Unlock()
+	for what, text := range told {
+		if text == "" {
+			t.Errorf("%s tells nothing", what)
+		}
+		for _, secret := range secretForms(password, right, wrong, token, dsn.String()) {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s tells %q: %s", what, secret, text)
+			}
+		}
+	}
+	for what, want := range map[string]string{"log": "nothing", "check": `column \"nothing\" does not exist`, "estimate": "nothing", "login with right": "STORED", "login with wr0ng": "CLIENT_ERROR"} {
+		if !strings.Contains(strings.ReplaceAll(told[what], `"`, `\"`), want) && !strings.Contains(told[what], want) {
+			t.Errorf("%s does not tell of %s: %s", what, want, told[what])
+		}
 	}
 }

@@ -44,6 +44,8 @@ func commands() []command {
 		{"demo", "serve real devices and countries from an embedded database, to try it out", demo},
 		{"check", "say what is wrong with the configuration, and ask its sources about the queries", check},
 		{"warm", "have a running server load keys before anybody asks for them", warmUp},
+		{"top", "show what a running server does", top},
+		{"estimate", "say what holding equal values once would save", estimate},
 		{"version", "print the version", version},
 		{"help", "print this help", help},
 	}
@@ -155,6 +157,16 @@ command goes on later.
   --rate=2k/s                            keys a second at most, beside what the database's latency allows
   --until=95%                            enough once this share of the keys is there
 
+top asks a running server over its admin port, or, where nobody answers there, over memcached's protocol. Where it is follows from the
+options that it was started with. On a terminal q leaves; elsewhere a text is written each interval.
+  --admin=HOST:PORT                      ask this admin port, and nobody else
+  --server=HOST:PORT                     ask here by memcached's protocol; also the path of a UNIX socket
+  --token-file=FILE                      the admin port's token
+  --interval=TIME                        between two looks, 1s
+  --keys=N                               of the keys asked for most, 20
+  --once                                 one look
+  --json                                 a line of JSON for each look
+` + estimateHelp + `
 Options are memcached's, and two more for files:
 ` + config.Help())
 	b.WriteString(`

@@ -23,7 +23,7 @@ type rule struct {
 var rules = map[string]rule{
 	"cmd/swordfishd": {
 		project: []string{"admin", "config", "filler", "filler/...", "hasher", "normalizer", "protocol", "replica", "requestlog", "server", "store", "testdata", "warm"},
-		modules: []string{"github.com/alecthomas/kong", "github.com/mattn/go-isatty", "github.com/mattn/go-colorable", "github.com/rs/zerolog", "github.com/vbauerster/mpb/v8", "golang.org/x/sys"},
+		modules: []string{"github.com/alecthomas/kong", "github.com/mattn/go-isatty", "github.com/mattn/go-colorable", "github.com/rs/zerolog", "github.com/vbauerster/mpb/v8", "golang.org/x/sys", "golang.org/x/term"},
 		why:     "cmd wires everything by hand, and nothing imports cmd",
 	},
 	"server": {
