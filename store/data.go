@@ -19,6 +19,7 @@ type dataShard struct {
 	idx *index
 	hs  []uint64 // by handle: see the handle word
 	met prints   // payloads that were met once lately
+	nos []uint32 // by handle, while a snapshot is written: the payload's number in it, 0 if it is not there yet
 	no  uint32
 	_   [64]byte
 }
@@ -147,7 +148,24 @@ func (ds *dataShard) keep(by, lo uint64, value []byte) (handle uint32, ok bool) 
 	if len(value) <= ds.s.z.privateMax && (ds.s.opt.NoSharing || !ds.met.metElsewhere(lo, by)) {
 		return noHandle, true
 	}
-	if n, ok = ds.newHandle(); !ok {
+	return ds.make(hash, value, chain)
+}
+
+// hold is keep for a payload that is known to be shared, whatever its length.
+func (ds *dataShard) hold(lo uint64, value []byte) (handle uint32, ok bool) {
+	hash := dataHash32(lo)
+	n, chain := ds.find(hash, value)
+	if n == noHandle {
+		return ds.make(hash, value, chain)
+	}
+	ds.reference(n)
+	return ds.global(n), true
+}
+
+// make makes a datum of the value, with one reference. False: no memory.
+func (ds *dataShard) make(hash uint32, value []byte, chain int) (handle uint32, ok bool) {
+	n, ok := ds.newHandle()
+	if !ok {
 		return 0, false
 	}
 	off, ok := ds.room(dataHead+len(value), forWrite)
@@ -202,6 +220,9 @@ func (ds *dataShard) newHandle() (uint32, bool) {
 }
 
 func (ds *dataShard) freeHandle(n uint32) {
+	if int(n) < len(ds.nos) {
+		ds.nos[n] = 0
+	}
 	ds.hs[n] = uint64(ds.st.freeHandle)
 	ds.st.freeHandle = n + 1
 }

@@ -78,6 +78,7 @@ func (s *Store) tryDelta(d *Delta) (n Number, st Status) {
 		if !sh.rewrite(d.Hash, &k, change{cas: n.CAS, touch: d.Touch, deadline: d.TouchDeadline}) {
 			return n, NoMemory
 		}
+		sh.newer(d.Hash)
 		pad(r.value, text)
 		return n, Stored
 	}
@@ -100,6 +101,7 @@ func (s *Store) tryDelta(d *Delta) (n Number, st Status) {
 		}
 		return n, NoMemory
 	}
+	sh.newer(d.Hash)
 	if d.Route != 0 {
 		sh.killLease(d.Hash, d.Now)
 	}

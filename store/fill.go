@@ -73,6 +73,9 @@ func (sh *shard) putLease(l Lease, f *Fill, d *draft, row, room bool, out *freed
 		sh.endLease(e, f.Now)
 		return PutKilled
 	}
+	if !f.Failed {
+		sh.newer(l.Hash)
+	}
 	if e.b.settle[e.i] != 0 || f.old() {
 		d.state |= stateStale // settled: loaded perhaps from before a commit
 	}
@@ -124,6 +127,7 @@ func (s *Store) putSame(l Lease, f *Fill) (st PutStatus, done bool) {
 		state |= stateStale
 	}
 	sh.closeLease(e, f.Now, true)
+	sh.newer(l.Hash)
 	sh.refresh(&k, f, state)
 	return PutSame, true
 }

@@ -56,6 +56,9 @@ func (s *Store) get(q *Lookup, it *Item, more bool) (ok, again bool) {
 		return s.missed(sh, q, &k, it), false
 	}
 	ch := change{touch: q.Touch, deadline: q.Deadline}
+	if q.Touch {
+		sh.newer(q.Hash)
+	}
 	if q.WantCAS && r.cas == 0 && !s.opt.NoCAS {
 		ch.cas = sh.newCAS()
 	}

@@ -14,10 +14,13 @@ const (
 	HoldExpire
 	HoldCompact
 	HoldFlush
+	HoldSnapshot
 	HoldKinds
 )
 
-func (k HoldKind) String() string { return [...]string{"evict", "expire", "compact", "flush"}[k] }
+func (k HoldKind) String() string {
+	return [...]string{"evict", "expire", "compact", "flush", "snapshot"}[k]
+}
 
 // Holds tells how long the lock holds of one kind were that touched a record. A percentile is the upper end of its class: of
 // eight to each power of two.

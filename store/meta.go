@@ -67,6 +67,7 @@ func (sh *shard) vivify(q *Lookup, k *held, it *Item, f *freed) bool {
 	if d.cas == 0 && q.WantCAS && !sh.s.opt.NoCAS {
 		d.cas = sh.newCAS()
 	}
+	sh.newer(q.Hash)
 	sh.enlist(q.Hash, k, &d)
 	if !sh.reserve(&d, forWrite) || !sh.link(q.Hash, k.slot, k.loc, &k.rec, &d, f) {
 		return false
@@ -92,6 +93,7 @@ func (s *Store) Remove(d *Deletion) Status {
 	if k.present() && d.Compare && k.rec.cas != d.CAS {
 		return Exists
 	}
+	sh.newer(d.Hash)
 	if rs != nil {
 		defer func() { sh.settle(d.Hash, d.Route, d.Now, rs.Settle.Milliseconds()) }()
 	}

@@ -22,6 +22,10 @@ type epochs struct {
 	moved   atomic.Uint64 // sum of all counts
 	flushAt atomic.Int64  // moment of a delayed flush, 0 none
 
+	// since are the prefixes invalidated since the load of a snapshot began, nil while there is none. It is replaced under mu,
+	// before moved.
+	since atomic.Pointer[[]string]
+
 	mu       sync.Mutex
 	prefixes []prefixEpoch // oldest first
 	prefixed uint64        // how many there have been
@@ -84,6 +88,10 @@ func (e *epochs) invalidatePrefix(prefix string) error {
 	e.prefixes = slices.DeleteFunc(e.prefixes, func(p prefixEpoch) bool { return p.prefix == prefix })
 	if len(e.prefixes) == prefixMost {
 		return ErrPrefixes
+	}
+	if old := e.since.Load(); old != nil && !slices.Contains(*old, prefix) {
+		next := append(slices.Clip(*old), prefix)
+		e.since.Store(&next)
 	}
 	e.prefixed++
 	e.prefixes = append(e.prefixes, prefixEpoch{prefix, e.prefixed})

@@ -29,6 +29,7 @@ type shard struct {
 	cursors  map[RouteID]*shareCursor
 	tallied  [MaxRoutes + 1]bool // counted in Store.shares
 	prefixes []shardPrefix       // invalidated, until what was there is swept
+	since    *since              // while a snapshot is loaded; else nil
 
 	seenMoved, seenFlush, seenPrefixes uint64 // counts of the store's epochs that this shard stands at
 	seen                               [MaxRoutes + 1]struct{ gone, stale uint32 }

@@ -60,11 +60,13 @@ type Store struct {
 	quit         chan struct{}
 	stopOnce     sync.Once
 	background   sync.WaitGroup
+	saving       atomic.Bool  // a snapshot is being written
+	loading      atomic.Bool  // or loaded
 	reserve, low atomic.Int64 // bytes kept free, and below which an insert evicts for itself
 }
 
-// clockStart is the item clock at the arena's birth. It leaves room below for a second that has always passed.
-const clockStart = 2 * time.Second
+// clockStart is the item clock at the arena's birth. It leaves room below for what a snapshot brings from before: ten years.
+const clockStart = 10 * 365 * 24 * time.Hour
 
 // Open makes an empty store. It returns ErrOptions, wrapped, for sizes that do not fit together.
 func Open(o Options) (*Store, error) {

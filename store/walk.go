@@ -42,6 +42,31 @@ func (s *Store) Walk(c *Cursor, now Time, n int, f func(*Walked)) (more bool) {
 func (sh *shard) walk(log int, pos *uint64, now Time, n int, f func(*Walked)) (walked int, end bool) {
 	sh.lock(now)
 	defer sh.mu.Unlock()
+	return sh.each(log, pos, n, func(k *held) bool {
+		if !k.is.present() {
+			return true
+		}
+		r := &k.rec
+		w := Walked{
+			Key: r.key, Route: r.route, Size: len(r.value), Flags: r.flags, CAS: r.cas, Deadline: r.expiry,
+			LastAccess: sh.sinceAccess(k, now), Fetched: r.meta&metaFetched != 0, BinaryKey: r.state&stateBinary != 0,
+			Keys: 1,
+		}
+		if r.meta&metaInline == 0 {
+			ds := sh.s.dataShardOfHandle(r.handle)
+			ds.mu.Lock()
+			n := ds.local(r.handle)
+			w.Size, w.Keys, w.Datum = len(ds.payload(n)), int(wordRefs(ds.hs[n])), datumOf(r.handle)
+			ds.mu.Unlock()
+		}
+		f(&w)
+		return true
+	})
+}
+
+// each calls f with the records of a log from pos on that the index names, the oldest first, until n records were looked at or
+// f says false, and moves pos behind the last one. end: there are no more. The caller holds the lock; f must not move records.
+func (sh *shard) each(log int, pos *uint64, n int, f func(k *held) bool) (walked int, end bool) {
 	for seg := sh.st.logs[log].head; seg != noSegment; seg = sh.s.p.meta[seg].next {
 		m := &sh.s.p.meta[seg]
 		if m.start+uint64(m.used) <= *pos {
@@ -60,23 +85,9 @@ func (sh *shard) walk(log int, pos *uint64, now Time, n int, f func(*Walked)) (w
 			at := uint32(off)
 			_, k := sh.step(seg, &at)
 			off = uint64(at)
-			if k.slot == nil || !k.is.present() {
-				continue
+			if k.slot != nil && !f(&k) {
+				n = walked
 			}
-			r := &k.rec
-			w := Walked{
-				Key: r.key, Route: r.route, Size: len(r.value), Flags: r.flags, CAS: r.cas, Deadline: r.expiry,
-				LastAccess: sh.sinceAccess(&k, now), Fetched: r.meta&metaFetched != 0, BinaryKey: r.state&stateBinary != 0,
-				Keys: 1,
-			}
-			if r.meta&metaInline == 0 {
-				ds := sh.s.dataShardOfHandle(r.handle)
-				ds.mu.Lock()
-				n := ds.local(r.handle)
-				w.Size, w.Keys, w.Datum = len(ds.payload(n)), int(wordRefs(ds.hs[n])), datumOf(r.handle)
-				ds.mu.Unlock()
-			}
-			f(&w)
 		}
 		*pos = m.start + off
 	}

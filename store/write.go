@@ -152,6 +152,7 @@ func (sh *shard) chosenCAS(chosen uint64, want bool) uint64 {
 // store puts the draft of a write whose condition holds. A write that finds no memory removes the old value, as memcached's
 // does, so that no older value is served after it.
 func (sh *shard) store(w *Write, k *held, d *draft, interned, room bool, f *freed) Status {
+	sh.newer(w.Hash)
 	if d.route != 0 {
 		sh.killLease(w.Hash, w.Now)
 	}
@@ -230,6 +231,7 @@ func (s *Store) Oversized(op WriteOp, key []byte, hash uint64, route RouteID, no
 	sh := s.shardOf(hash)
 	sh.lock(now)
 	k := sh.look(hash, key, route, now)
+	sh.newer(hash)
 	sh.remove(hash, &k, &f)
 	if route != 0 {
 		sh.killLease(hash, now)
@@ -336,6 +338,7 @@ func (s *Store) tryConcat(w *Write, buf []byte) (st Status, cas uint64, need, gr
 		}
 		return NoMemory, 0, n, grows
 	}
+	sh.newer(w.Hash)
 	if w.Route != 0 {
 		sh.killLease(w.Hash, w.Now)
 	}
@@ -371,6 +374,7 @@ func (s *Store) Delete(key []byte, hash uint64, route RouteID, now Time, cas uin
 			return Exists
 		}
 	}
+	sh.newer(hash)
 	sh.remove(hash, &k, &f)
 	if rs != nil {
 		sh.settle(hash, route, now, rs.Settle.Milliseconds())
@@ -403,5 +407,6 @@ func (s *Store) tryTouch(key []byte, hash uint64, route RouteID, now Time, deadl
 	case !sh.rewrite(hash, &k, change{touch: true, deadline: deadline}):
 		return NoMemory
 	}
+	sh.newer(hash)
 	return Touched
 }
