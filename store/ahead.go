@@ -66,3 +66,19 @@ func (s *Store) Ahead(hashes []uint64) (touched uint64) {
 	}
 	return touched
 }
+
+// aheadData is Ahead for the look-ups of payloads. An empty digest is none.
+func (s *Store) aheadData(digests []digest) (touched uint64) {
+	for _, d := range digests {
+		if d == (digest{}) {
+			continue
+		}
+		ds := s.dataShardOf(d.hi)
+		h := uint64(dataHash32(d.lo))
+		t := ds.idx.table(h)
+		gr := &t.g[min(t.home(h), mostGroups-1)]
+		b, _, _ := ds.met.buckets(d.lo)
+		touched += gr.ctrl + uint64(b.next)
+	}
+	return touched
+}

@@ -46,4 +46,4 @@ func (x *since) add(h uint64) {
 }
 
 // has tells whether h was added, as far as that is known.
-func (x *since) has(h uint64) bool { return len(x.slots) > 0 && *x.find(max(h, 1)) != 0 }
+func (x *since) has(h uint64) bool { return x.n > 0 && *x.find(max(h, 1)) != 0 }

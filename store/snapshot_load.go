@@ -20,6 +20,7 @@ type Loading struct {
 	charged     int64
 	flushed     bool
 	full        bool
+	touched     uint64 // what was read ahead, so that it is not optimized away
 }
 
 // loadRoute is what has become of a route of the origin.
@@ -163,9 +164,33 @@ func (l *Loading) second(sec uint32) uint32 {
 	return uint32(min(ms/1000, int64(notDue-1)))
 }
 
-// Put takes an item in, if nothing newer is known of its key. Its value is taken in if it is new, whatever becomes of the item.
-// Key and Value are copied. It locks as a write does.
-func (l *Loading) Put(k *Kept) LoadResult {
+// LoadMost is how many items Put takes in at a time.
+const LoadMost = AheadMost
+
+// Put takes items in, as far as nothing newer is known of their keys, and counts what became of them. A value is taken in if it is new,
+// whatever becomes of its item. Keys and Values are copied. It locks as so many writes do, one after the other. At most LoadMost
+// items count.
+func (l *Loading) Put(ks []Kept, into *[LoadResults]int64) {
+	var hashes [LoadMost]uint64
+	var digests [LoadMost]digest
+	ks = ks[:min(len(ks), LoadMost)]
+	for i := range ks {
+		hashes[i] = l.s.opt.KeyHash(ks[i].Key)
+		if len(ks[i].Value) > maxInline {
+			digests[i].hi, digests[i].lo = l.s.opt.Digest(ks[i].Value)
+		}
+	}
+	l.touched += l.s.Ahead(hashes[:len(ks)]) + l.s.aheadData(digests[:len(ks)])
+	for i := range ks {
+		into[l.take(&ks[i], hashes[i], digests[i])]++
+	}
+}
+
+// digest is that of a payload.
+type digest struct{ hi, lo uint64 }
+
+// take is Put for one item.
+func (l *Loading) take(k *Kept, hash uint64, dg digest) LoadResult {
 	s := l.s
 	if l.Ended() {
 		return l.ended()
@@ -181,15 +206,15 @@ func (l *Loading) Put(k *Kept) LoadResult {
 	if s.TooLargeFor(len(k.Key), len(k.Value)) {
 		return LoadTooLarge
 	}
-	if k.New && !l.learn(k, &d) {
+	if k.New && !l.learn(k, &d, dg) {
 		return l.ended()
 	}
 	if !l.draft(k, &d) {
 		return LoadGone
 	}
-	hash := s.opt.KeyHash(k.Key)
 	sh := s.shardOf(hash)
-	if sh.endOf(d.route, d.state, d.filled, d.expiry) <= s.Now().Second() || d.negative() && d.state&stateStale != 0 {
+	now := s.Now()
+	if sh.endOf(d.route, d.state, d.filled, d.expiry) <= now.Second() || d.negative() && d.state&stateStale != 0 {
 		return LoadOver
 	}
 	size := len(k.Value)
@@ -202,13 +227,13 @@ func (l *Loading) Put(k *Kept) LoadResult {
 		d.value = k.Value
 	default:
 		d.value = k.Value
-		if hi, lo := s.opt.Digest(k.Value); !s.keep(&d, hash, hi, lo) {
+		if !s.keep(&d, hash, dg.hi, dg.lo) {
 			l.full = true
 			return LoadNoRoom
 		}
 	}
 	var f freed
-	sh.lock(s.Now())
+	sh.lock(now)
 	res := l.put(sh, hash, k, &d, size, &f)
 	if res != Loaded && d.handle != noHandle {
 		f.add(d.handle)
@@ -308,7 +333,9 @@ func (l *Loading) put(sh *shard, hash uint64, k *Kept, d *draft, size int, f *fr
 		l.full = true
 		return LoadNoRoom
 	}
-	sh.st.total++
+	if !d.negative() {
+		sh.st.total++
+	}
 	return Loaded
 }
 
@@ -323,18 +350,20 @@ func (l *Loading) prefixGone(key []byte) bool {
 }
 
 // learn makes k's value, which others are to have as well, a datum that is there until the load ends. False: no memory.
-func (l *Loading) learn(k *Kept, d *draft) bool {
+func (l *Loading) learn(k *Kept, d *draft, dg digest) bool {
 	s := l.s
-	had := draft{value: k.Value, handle: noHandle, route: l.route(k)}
-	hi, lo := s.opt.Digest(k.Value)
+	had := draft{value: k.Value, handle: noHandle, route: l.routes[k.Route].id}
+	if len(k.Value) <= maxInline { // no store has such a one shared
+		dg.hi, dg.lo = s.opt.Digest(k.Value)
+	}
 	ok := false
 	if s.z.large(dataHead + len(k.Value)) {
-		ok = s.keepLarge(&had, hi, lo)
+		ok = s.keepLarge(&had, dg.hi, dg.lo)
 	} else {
-		ds := s.dataShardOf(hi)
+		ds := s.dataShardOf(dg.hi)
 		ds.mu.Lock()
 		count := ds.st.count
-		if had.handle, ok = ds.hold(lo, k.Value); ok && ds.st.count > count {
+		if had.handle, ok = ds.hold(dg.lo, k.Value); ok && ds.st.count > count {
 			s.pays(&had)
 		}
 		ds.mu.Unlock()
@@ -358,8 +387,6 @@ func (l *Loading) learn(k *Kept, d *draft) bool {
 	*slot = had.handle + 1
 	return true
 }
-
-func (l *Loading) route(k *Kept) RouteID { return l.routes[k.Route].id }
 
 // refer gives d the value of a number and returns its length, or -1 if it is not known.
 func (l *Loading) refer(number uint32, d *draft) int {

@@ -147,6 +147,7 @@ func (sv *Saving) show(sh *shard, log int, h *held, f func(k *Kept)) {
 		ds.reference(n)
 		k.Key = bytes.Clone(k.Key)
 		k.New = shared
+		sv.copied += len(ds.payload(n))
 		sv.large = append(sv.large, pinned{k, Pin{ds, n}})
 		return
 	}

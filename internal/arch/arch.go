@@ -22,7 +22,7 @@ type rule struct {
 // without any line is an error, so that a new one starts with a decision.
 var rules = map[string]rule{
 	"cmd/swordfishd": {
-		project: []string{"admin", "config", "filler", "filler/...", "hasher", "normalizer", "protocol", "replica", "requestlog", "server", "store", "testdata", "warm"},
+		project: []string{"admin", "config", "filler", "filler/...", "hasher", "normalizer", "protocol", "replica", "requestlog", "server", "snapshot", "store", "testdata", "warm"},
 		modules: []string{"github.com/alecthomas/kong", "github.com/mattn/go-isatty", "github.com/mattn/go-colorable", "github.com/rs/zerolog", "github.com/vbauerster/mpb/v8", "golang.org/x/sys", "golang.org/x/term"},
 		why:     "cmd wires everything by hand, and nothing imports cmd",
 	},
@@ -40,9 +40,9 @@ var rules = map[string]rule{
 		why: "requestlog is a file format: it is handed samples and knows no server",
 	},
 	"admin": {
-		project: []string{"server", "filler", "store", "warm"},
+		project: []string{"server", "filler", "snapshot", "store", "warm"},
 		modules: []string{"github.com/prometheus/client_golang", "github.com/rs/zerolog"},
-		why:     "admin shows the snapshots of server, filler and store over HTTP; what changes anything is handed in, and nobody else imports Prometheus",
+		why:     "admin shows the figures of server, filler, snapshot and store over HTTP; what changes anything is handed in, and nobody else imports Prometheus",
 	},
 	"protocol": {
 		why: "protocol turns bytes into requests and results into bytes: it knows no socket, clock or store",
@@ -55,8 +55,13 @@ var rules = map[string]rule{
 		why:     "hasher is a pure function of a seed and bytes",
 	},
 	"store": {
-		modules: []string{"golang.org/x/sys", "github.com/klauspost/compress"},
+		modules: []string{"golang.org/x/sys"},
 		why:     "store knows no protocol and no filler; it is handed its hash and digest functions",
+	},
+	"snapshot": {
+		project: []string{"store"},
+		modules: []string{"github.com/klauspost/compress/zstd", "github.com/rs/zerolog", "github.com/zeebo/xxh3"},
+		why:     "snapshot keeps a store's items in a file: it sees the store and nothing above it",
 	},
 	"filler": {
 		modules: []string{"github.com/alitto/pond/v2", "github.com/rs/zerolog"},
@@ -106,7 +111,7 @@ var rules = map[string]rule{
 		why:     "a replay drives the store's own code beside models of other policies",
 	},
 	"bench/cmd/storebench": {
-		project: []string{"store", "hasher"},
+		project: []string{"store", "hasher", "snapshot"},
 		why:     "it measures the store without a server",
 	},
 	"bench/...": {
@@ -126,7 +131,7 @@ var inTests = rule{
 }
 
 // wholeProgram are the packages whose tests wire several packages together, as cmd does.
-var wholeProgram = []string{"cmd/swordfishd", "server", "admin", "deploy"}
+var wholeProgram = []string{"cmd/swordfishd", "server", "admin", "snapshot", "deploy"}
 
 // pkg is what the rules look at; the fields are those of go list.
 type pkg struct {

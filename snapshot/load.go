@@ -1,0 +1,192 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"swordfish/store"
+)
+
+// Load takes a snapshot into a store. From Begin on the store notes what clients do, so that they win.
+type Load struct {
+	s  *store.Store
+	l  *store.Loading
+	mu sync.Mutex // guards now, which Progress reads
+	now,
+	done Loaded
+	after func() // for tests: after each item
+}
+
+// Begin is called before clients come: what they do earlier is not known to be newer than the snapshot. Nil: another load of
+// the store has not ended.
+func Begin(s *store.Store) *Load {
+	l := s.BeginLoading()
+	if l == nil {
+		return nil
+	}
+	return &Load{s: s, l: l}
+}
+
+// End ends a load. Run must have returned.
+func (l *Load) End() { l.l.End() }
+
+// Progress tells how far it has come.
+func (l *Load) Progress() Loaded {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.now
+}
+
+// openSnapshot opens a regular file for reading.
+func openSnapshot(path string) (*os.File, int64, error) {
+	// Nobody waits for the other end of a pipe.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, 0, fmt.Errorf("snapshot: %w", err)
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = errors.New("it is no regular file")
+	}
+	if err != nil {
+		return nil, 0, errors.Join(fmt.Errorf("snapshot: %s: %w", path, err), f.Close())
+	}
+	return f, st.Size(), nil
+}
+
+// content is that of a block on its way from the file to the store.
+type content struct {
+	head
+	b       []byte
+	at      int64 // in the file, of its end
+	damaged int64
+	err     error
+}
+
+// Run takes in what of the file can be read. An error says that it could not be read from the beginning or from some place on; what was
+// taken in until then stays. When ctx ends it returns ctx's error. It is called once.
+func (l *Load) Run(ctx context.Context, path string) (Loaded, error) {
+	f, size, err := openSnapshot(path)
+	if err != nil {
+		return Loaded{}, err
+	}
+	defer f.Close()
+	l.done.Size = size
+	u := &unpacker{r: f, size: size, most: l.s.Settings().MaxItem + 1<<20}
+	defer u.close()
+	h, b, err := u.next(nil)
+	for err == nil && h.kind != kindOrigin && u.at < beginning {
+		h, b, err = u.next(b[:0])
+	}
+	if err != nil || h.kind != kindOrigin {
+		if err == nil || err == io.EOF {
+			err = ErrForeign
+		}
+		return l.done, fmt.Errorf("%s: %w", path, err)
+	}
+	origin, ok := readOrigin(b)
+	if !ok {
+		return l.done, fmt.Errorf("%s: %w", path, ErrForeign)
+	}
+	l.l.From(&origin)
+	return l.blocks(ctx, u)
+}
+
+// blocks takes in all blocks behind the first. One is put while the next ones are read.
+func (l *Load) blocks(ctx context.Context, u *unpacker) (Loaded, error) {
+	full, empty := make(chan content, 2), make(chan []byte, 4)
+	for range cap(empty) {
+		empty <- nil
+	}
+	var stop atomic.Bool
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		defer close(full)
+		for !stop.Load() {
+			b := <-empty
+			h, b, err := u.next(b[:0])
+			full <- content{h, b, u.at, u.damaged, err}
+			if err != nil {
+				return
+			}
+		}
+	})
+	var failed error
+	promised := int64(-1)
+	for c := range full {
+		l.done.Bytes, l.done.Damaged = c.at, c.damaged
+		switch {
+		case stop.Load(): // only what is on its way
+		case c.err == io.EOF:
+		case c.err != nil:
+			failed = c.err
+		case c.kind == kindEnd:
+			f := fields{b: c.b}
+			promised = int64(f.uint64())
+			l.done.Whole = !f.bad
+		case c.kind == kindItems:
+			l.put(c.b)
+		}
+		l.report()
+		if ctx.Err() != nil && failed == nil {
+			failed = context.Cause(ctx)
+		}
+		if failed != nil || l.l.Ended() {
+			stop.Store(true)
+		}
+		if cap(c.b) > 4*blockSize { // a large value's
+			c.b = nil
+		}
+		empty <- c.b
+	}
+	reading.Wait()
+	if failed == nil && !l.l.Ended() && promised > l.done.Read() {
+		l.done.Lost = promised - l.done.Read()
+	}
+	if l.l.Ended() {
+		l.done.Early = "the memory that is free is used up"
+		if l.done.Items[store.LoadFlushed] > 0 {
+			l.done.Early = "flush_all"
+		}
+	}
+	l.report()
+	return l.done, failed
+}
+
+func (l *Load) report() {
+	l.mu.Lock()
+	l.now = l.done
+	l.mu.Unlock()
+}
+
+// put takes in the items of a block.
+func (l *Load) put(b []byte) {
+	l.done.Blocks++
+	var ks [store.LoadMost]store.Kept
+	most := len(ks)
+	if l.after != nil {
+		most = 1
+	}
+	for f := (fields{b: b}); len(f.b) > 0 && !l.l.Ended(); {
+		n, bad := 0, false
+		for n < most && len(f.b) > 0 && !bad {
+			if bad = readItem(&f, &ks[n]) != nil; !bad {
+				n++
+			}
+		}
+		l.l.Put(ks[:n], &l.done.Items)
+		if bad { // what follows cannot be read either
+			l.done.Items[store.LoadBad]++
+			return
+		}
+		if l.after != nil {
+			l.after()
+		}
+	}
+}
