@@ -58,4 +58,5 @@ func (a *Admin) actionRoutes(mux *http.ServeMux) {
 		return a.o.Do.LogLevel(level)
 	})
 	act("/api/reload", func(*http.Request) error { return a.o.Do.Reload() })
+	act("/api/snapshot", func(*http.Request) error { return a.o.Do.Snapshot() })
 }

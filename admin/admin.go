@@ -20,11 +20,12 @@ import (
 
 	"swordfish/filler"
 	"swordfish/server"
+	"swordfish/snapshot"
 	"swordfish/store"
 	"swordfish/warm"
 )
 
-// Options configure an Admin. Server, Store, Filler and all of Do are required.
+// Options configure an Admin. Server, Store, Filler, Snapshot and all of Do are required.
 type Options struct {
 	Addr  string   // host:port, port 0 for a free one
 	Token string   // what requests have to show, but for health; empty: nothing
@@ -39,6 +40,8 @@ type Options struct {
 	Warmer  *warm.Warmer // nil: nothing is ever warmed up
 	Do      Actions
 
+	Snapshot func() snapshot.Status // required
+
 	// NotReady returns why the server should get no clients yet, a sentence each; none: it is ready. Nil: it always is.
 	NotReady func() []string
 
@@ -52,6 +55,7 @@ type Actions struct {
 	Route      func(name string, off bool) error
 	LogLevel   func(level string) error
 	Reload     func() error // may take its time
+	Snapshot   func() error // only begins
 }
 
 // Admin serves HTTP. Its methods are safe for concurrent use.
@@ -77,8 +81,8 @@ const (
 
 // New checks nothing and listens nowhere yet.
 func New(o Options) *Admin {
-	if o.Server == nil || o.Store == nil || o.Filler == nil {
-		panic("admin: Options lack Server, Store or Filler")
+	if o.Server == nil || o.Store == nil || o.Filler == nil || o.Snapshot == nil {
+		panic("admin: Options lack Server, Store, Filler or Snapshot")
 	}
 	o.refused = new(refusals)
 	a := &Admin{o: o}

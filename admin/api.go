@@ -36,6 +36,7 @@ func (a *Admin) apiRoutes(mux *http.ServeMux) {
 		}
 		return a.o.Server.Explain(key, true), nil
 	})
+	show("/api/snapshot", func(*http.Request) (any, error) { return snapshotView(a.o.Snapshot()), nil })
 	show("/api/history", func(*http.Request) (any, error) { return a.live.history(), nil })
 	mux.HandleFunc("GET /api/live", a.live.serve)
 	a.actionRoutes(mux)

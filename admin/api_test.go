@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"swordfish/server"
+	"swordfish/snapshot"
+	"swordfish/store"
 )
 
 // read asks for JSON.
@@ -119,6 +121,41 @@ func TestAPIRefusesBadRequests(t *testing.T) {
 	}
 }
 
+// TestAPISnapshot: what a snapshot's writing and loading have come to.
+func TestAPISnapshot(t *testing.T) {
+	at := time.Unix(1_700_000_000, 0)
+	st := snapshot.Status{
+		Options: snapshot.Options{Path: "/s", Every: time.Minute, OnStop: true, Load: true},
+		SavedAt: at, Whole: at, Saves: 2, Failed: 1, Took: 1500 * time.Millisecond, Saved: snapshot.Written{Items: 5, Payloads: 1, Bytes: 700},
+		LoadedAt: at, Loading: true, LoadTook: time.Second, Loaded: snapshot.Loaded{Bytes: 25, Size: 100, Damaged: 1},
+	}
+	st.Loaded.Items[store.LoadNewer] = 3
+	for name, tt := range map[string]struct {
+		st   snapshot.Status
+		want []string
+	}{
+		"off":     {snapshot.Status{}, []string{`"path":""`, `"state":"none","seconds":0`, `"done":0`}},
+		"loading": {st, []string{`"every_seconds":60,"on_stop":true,"load":true`, `"state":"done","at":"2023-11-14T22:13:20Z","seconds":1.5,"items":5,"shared_values":1,"bytes":700,"done":2,"failed":1`, `"state":"loading"`, `"part":0.25`, `"newer":3`, `"damaged_places":1`}},
+		"failed":  {snapshot.Status{Options: st.Options, SavedAt: at, Error: "no space"}, []string{`"state":"failed"`, `"error":"no space"`}},
+		"saving":  {snapshot.Status{Options: st.Options, SavedAt: at, Saving: true}, []string{`"state":"saving"`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, func(o *Options) { o.Snapshot = func() snapshot.Status { return tt.st } })
+			got := w.get("/api/snapshot")
+			for _, want := range tt.want {
+				if !strings.Contains(got, want) {
+					t.Errorf("%s is not in %s", want, got)
+				}
+			}
+			if metrics := w.get("/metrics"); name == "loading" && (!strings.Contains(metrics, "swordfish_snapshot_loading 1\n") ||
+				!strings.Contains(metrics, `swordfish_snapshot_load_items_total{result="newer"} 3`) || !strings.Contains(metrics, `swordfish_snapshot_saves_total{result="failed"} 1`) ||
+				!strings.Contains(metrics, "swordfish_snapshot_last_success_timestamp_seconds 1.7e+09")) {
+				t.Errorf("metrics:\n%s", metrics)
+			}
+		})
+	}
+}
+
 func TestAPIActs(t *testing.T) {
 	w := start(t, nil)
 	for _, tt := range []struct{ path, want string }{
@@ -128,6 +165,7 @@ func TestAPIActs(t *testing.T) {
 		{"/api/route?name=user&state=on", "route user off=false"},
 		{"/api/log_level?level=debug", "log_level debug"},
 		{"/api/reload", "reload"},
+		{"/api/snapshot", "snapshot"},
 	} {
 		a := w.ask("POST", tt.path)
 		if got := w.actions(); a.StatusCode != http.StatusOK || a.body != "{\"ok\":true}\n" || got != tt.want {
@@ -287,7 +325,7 @@ func TestShutdownEndsStreams(t *testing.T) {
 
 func TestTakenPort(t *testing.T) {
 	w := start(t, nil)
-	second := New(Options{Addr: w.admin.Addr().String(), Server: w.server, Store: w.store, Filler: w.filler})
+	second := New(Options{Addr: w.admin.Addr().String(), Server: w.server, Store: w.store, Filler: w.filler, Snapshot: w.admin.o.Snapshot})
 	if err := second.Start(); !server.AddrInUse(err) {
 		t.Errorf("got %v", err)
 	}

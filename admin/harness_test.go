@@ -19,6 +19,7 @@ import (
 	"swordfish/internal/testenv"
 	"swordfish/normalizer"
 	"swordfish/server"
+	"swordfish/snapshot"
 	"swordfish/store"
 	"swordfish/warm"
 )
@@ -106,9 +107,11 @@ func start(t *testing.T, change func(o *Options)) *world {
 		Addr:   "127.0.0.1:0", Version: "1.2.3", Logger: zerolog.Nop(), Server: w.server, Store: w.store, Filler: w.filler,
 		Do: Actions{
 			Invalidate: act("invalidate"), Refresh: act("refresh"), LogLevel: act("log_level"),
-			Route:  func(name string, off bool) error { return w.act(fmt.Sprintf("route %s off=%v", name, off)) },
-			Reload: func() error { return w.act("reload") },
+			Route:    func(name string, off bool) error { return w.act(fmt.Sprintf("route %s off=%v", name, off)) },
+			Reload:   func() error { return w.act("reload") },
+			Snapshot: func() error { return w.act("snapshot") },
 		},
+		Snapshot: func() snapshot.Status { return snapshot.Status{} },
 	}
 	if change != nil {
 		change(&o)

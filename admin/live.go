@@ -74,11 +74,11 @@ type live struct {
 	ring   []point
 	next   int // where in a full ring the oldest is
 	stream map[chan point]struct{}
-	last   *snapshot
+	last   *reading
 }
 
-// snapshot is what a point is made from: the difference of two.
-type snapshot struct {
+// reading is what a point is made from: the difference of two.
+type reading struct {
 	at    time.Time
 	stats server.Stats
 	fills fills
@@ -111,9 +111,9 @@ func (l *live) start() {
 
 func (l *live) wait() { l.looking.Wait() }
 
-// look takes a snapshot and, but for the first time, adds a point.
+// look takes a reading and, but for the first time, adds a point.
 func (l *live) look(now time.Time) {
-	s := &snapshot{at: now, stats: l.o.Server.Stats(), fills: sumFills(l.o.Filler.Stats())}
+	s := &reading{at: now, stats: l.o.Server.Stats(), fills: sumFills(l.o.Filler.Stats())}
 	for kind := range s.holds {
 		s.holds[kind] = l.o.Store.HoldTimes(store.HoldKind(kind))
 	}
@@ -139,8 +139,8 @@ func (l *live) look(now time.Time) {
 	}
 }
 
-// since makes a point of what has happened since an earlier snapshot, and sets s.ratio.
-func (s *snapshot) since(before *snapshot) (p point) {
+// since makes a point of what has happened since an earlier reading, and sets s.ratio.
+func (s *reading) since(before *reading) (p point) {
 	seconds := s.at.Sub(before.at).Seconds()
 	rate := func(now, then uint64) float64 { return round(float64(now-min(then, now)) / seconds) }
 	n, m := &s.stats.Counters, &before.stats.Counters
@@ -177,7 +177,7 @@ func (s *snapshot) since(before *snapshot) (p point) {
 	return p
 }
 
-// silent is how long ago the last snapshot was taken.
+// silent is how long ago the last reading was taken.
 func (l *live) silent() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()

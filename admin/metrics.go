@@ -75,6 +75,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	if c.o.Warmer != nil {
 		e.warm(c.o.Warmer.Jobs())
 	}
+	snap := c.o.Snapshot()
+	e.snapshot(&snap)
 	for reason, n := range c.o.refused.counts() {
 		e.counter("swordfish_admin_requests_refused_total", "Requests to this port that were refused.", n, label{"reason", reason})
 	}

@@ -58,7 +58,7 @@ func setAdmin(o *Options, s string) {
 
 // readAdmin reads the file's part. What the command line says as well, it says last.
 func (d *document) readAdmin(v value) {
-	a, given := &d.l.c.Admin, d.l.adminGiven
+	a, given := &d.l.c.Admin, d.l.given
 	for _, f := range v.fields("listen", "token", "hosts", "pprof", "words") {
 		switch f.name {
 		case "listen":
@@ -73,7 +73,7 @@ func (d *document) readAdmin(v value) {
 			a.Listen, a.Explicit = addr, true
 			d.l.adminAt = place{d.file, f.line}
 		case "token":
-			d.l.noteAdmin("token")
+			d.l.noteGiven("token")
 			if a.Token, _ = f.secret(); a.Token != "" && len(a.Token) < minToken {
 				f.fail("it is short enough to be guessed; write %d characters or more, such as openssl rand -hex 16 makes", minToken)
 			}
@@ -104,7 +104,7 @@ var adminWords = []string{"local", "any", "off"}
 // finishAdmin wants a token where others than this machine can connect.
 func (l *loader) finishAdmin() {
 	a := &l.c.Admin
-	if a.Listen == "" || l.adminGiven["token"] { // a token that is no good is a problem already
+	if a.Listen == "" || l.given["token"] { // a token that is no good is a problem already
 		return
 	}
 	host, _, err := net.SplitHostPort(a.Listen)
@@ -117,11 +117,11 @@ func (l *loader) finishAdmin() {
 	l.fail(l.adminAt, "admin: %s can be reached from other machines, so it needs a token; write admin: {token: \"${ADMIN_TOKEN}\"} in the file of --config, or listen on 127.0.0.1", a.Listen)
 }
 
-// noteAdmin remembers that a setting was given: those of the command line by their name under -o, since the file is read after
+// noteGiven remembers that a setting was given: those of the command line by their name under -o, since the file is read after
 // it, and the file's token.
-func (l *loader) noteAdmin(name string) {
-	if l.adminGiven == nil {
-		l.adminGiven = map[string]bool{}
+func (l *loader) noteGiven(name string) {
+	if l.given == nil {
+		l.given = map[string]bool{}
 	}
-	l.adminGiven[name] = true
+	l.given[name] = true
 }

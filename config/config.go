@@ -87,6 +87,7 @@ type Options struct {
 	ChunkSize    int           // -n, for stats settings only
 	TLS          TLSOptions    // -Z
 	Admin        Admin         // -o admin, admin_words, admin_pprof, and admin in the file
+	Snapshot     Snapshot      // -o snapshot, snapshot_..., and snapshot in the file
 
 	// Shown are values of options for stats settings alone, by their names there; nil: none given.
 	Shown map[string]string
@@ -151,6 +152,7 @@ func Load(in Input) (*Config, error) {
 		l.loadYAML(l.c.File)
 	}
 	l.finishAdmin()
+	l.finishSnapshot()
 	if len(l.problems) > 0 {
 		return nil, &Error{Problems: inOrder(l.problems)}
 	}
@@ -171,7 +173,8 @@ type loader struct {
 	maxItemAt, memoryAt                            place
 	saslAt, authAt                                 place
 	noted                                          map[string]bool
-	adminGiven                                     map[string]bool // settings of Admin on the command line
+	given                                          map[string]bool // names under -o on the command line, and token
+	snapshotAt                                     place
 	adminAt                                        place
 }
 

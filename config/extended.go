@@ -28,7 +28,7 @@ func (e *extended) head() string {
 	return e.name + "=" + e.arg
 }
 
-var extendedTable = slices.Concat(tlsTable, []*extended{
+var extendedTable = slices.Concat(tlsTable, snapshotTable, []*extended{
 	// With an effect.
 	{name: "idle_timeout", arg: "SECONDS", missing: "Missing numeric argument for idle_timeout", help: "close a connection that is idle this long (default 0: never)", check: between(0, 1<<31-1, ""), set: func(o *Options, v string) { o.IdleTimeout = seconds(atoi(v)) }},
 	{name: "read_buf_mem_limit", arg: "MIB", help: "memory for commands on their way in and replies not taken (default 0: 64)", check: between(0, 1<<20, "could not parse argument to read_buf_mem_limit"), set: func(o *Options, v string) { o.ConnMemory = int64(atoi(v)) << 20 }, stat: "read_buf_mem_limit", as: times(1 << 20)},
@@ -134,7 +134,7 @@ func setExtended(l *loader, g given) {
 		}
 		if e.set != nil {
 			e.set(&l.c.Options, value)
-			l.noteAdmin(name)
+			l.noteGiven(name)
 		} else {
 			l.note("-o %s has no effect here", e.name)
 		}

@@ -44,7 +44,7 @@ type Source struct {
 
 // readTop reads the whole file.
 func (d *document) readTop(root value) {
-	fields := root.fields("sources", "routes", "admin", "warm", "request_log")
+	fields := root.fields("sources", "routes", "admin", "warm", "request_log", "snapshot")
 	var sources, routes value
 	for _, f := range fields {
 		switch f.name {
@@ -58,6 +58,8 @@ func (d *document) readTop(root value) {
 			d.readWarm(f.value)
 		case "request_log":
 			d.readRequestLog(f.value)
+		case "snapshot":
+			d.readSnapshot(f.value)
 		}
 	}
 	if sources.doc != nil {

@@ -455,7 +455,7 @@ func (p *Parser) parseAdmin(line []byte) Status {
 		return Ready
 	case "cache_memlimit", "lru", "lru_crawler", "slabs":
 		return p.parseTune(string(p.word(line, 0)), line)
-	case "help", "explain", "top", "dedup", "routes", "route", "invalidate", "refresh", "reload", "queue", "sources", "warm", "refresh_certs":
+	case "help", "explain", "top", "dedup", "routes", "route", "invalidate", "refresh", "reload", "queue", "sources", "snapshot", "warm", "refresh_certs":
 		r.Verb, r.Word = Admin, p.word(line, 0)
 		return Ready
 	}

@@ -18,6 +18,10 @@ type Operator struct {
 	// never called on a worker. Nil: refused.
 	Reload func() error
 
+	// Snapshot begins to write a snapshot, or returns why it cannot. Nil: refused. SnapshotState tells about it, a line each.
+	Snapshot      func() error
+	SnapshotState func() []string
+
 	// Pattern returns the key pattern of a route. Nil: it is not shown.
 	Pattern func(route string) string
 
@@ -134,6 +138,10 @@ func (s *Server) errand(r *protocol.Request) func(out []byte) []byte {
 		answer = list(func(l *text) { s.topText(l, shown) })
 	case name == "dedup" && n == 0:
 		answer = list(s.dedupText)
+	case name == "snapshot" && n == 0:
+		answer = s.snapshot
+	case name == "snapshot" && n == 1 && args[0] == "status":
+		answer = list(s.snapshotText)
 	case name == "refresh" && n == 1:
 		answer = func(out []byte) []byte { return done(out, s.Refresh(args[0])) }
 	default:
@@ -274,6 +282,22 @@ func (s *Server) sourcesText(l *text) {
 		}
 		l.line("%s %s since=%s went_down=%d probes=%d loads=%d keys=%d%s",
 			src.Name, state, src.Since.UTC().Format(time.RFC3339), src.Opened, src.Probes, src.Loads, src.Asked, last)
+	}
+}
+
+func (s *Server) snapshot(out []byte) []byte {
+	if s.o.Operator.Snapshot == nil {
+		return protocol.AppendClientError(out, "snapshot is not available")
+	}
+	return done(out, s.o.Operator.Snapshot())
+}
+
+func (s *Server) snapshotText(l *text) {
+	if s.o.Operator.SnapshotState == nil {
+		return
+	}
+	for _, line := range s.o.Operator.SnapshotState() {
+		l.line("%s", line)
 	}
 }
 

@@ -46,6 +46,10 @@ var words = []word{
 	{"reload", "", "read the configuration again", []string{
 		"A mistake in it changes nothing: the first problem is answered, and the log has all of them.",
 	}},
+	{"snapshot", "", "begin to write a snapshot of the items", []string{
+		"It is written to the configured file while clients go on. OK does not wait for it: snapshot status tells how it goes.",
+	}},
+	{"snapshot status", "", "the snapshot being written or loaded, or the last one", nil},
 	{"log_level", "LEVEL", "trace, debug, info, warn, error", nil},
 	{"help", "[WORD]", "this, or more on one word", nil},
 }

@@ -90,7 +90,8 @@ func (p *packer) write(kind byte, content []byte) (int, error) {
 	b := p.zstd.EncodeAll(content, p.buf[:headSize])
 	stored := b[headSize:]
 	h := head{
-		version: version, id: p.id, seq: p.seq, kind: kind, size: uint32(len(content)), stored: uint32(len(stored)), sum: xxh3.HashSeed(stored, p.id),
+		version: version, id: p.id, seq: p.seq, kind: kind, size: uint32(len(content)), stored: uint32(len(stored)),
+		sum: xxh3.HashSeed(stored, p.id),
 	}
 	h.appendTo(b[:0])
 	p.seq++
@@ -189,7 +190,8 @@ func (u *unpacker) failed(err error) error {
 	return fmt.Errorf("snapshot: read at byte %d: %w", u.at, err)
 }
 
-// search moves to the next thing behind at that looks like a block. The first block of a file is looked for near its beginning only.
+// search moves to the next thing behind at that looks like a block. The first block of a file is looked for near its beginning
+// only.
 func (u *unpacker) search() error {
 	window := make([]byte, 64<<10)
 	for from := u.at + 1; ; {

@@ -69,8 +69,8 @@ type content struct {
 	err     error
 }
 
-// Run takes in what of the file can be read. An error says that it could not be read from the beginning or from some place on; what was
-// taken in until then stays. When ctx ends it returns ctx's error. It is called once.
+// Run takes in what of the file can be read. An error says that it could not be read from the beginning or from some place on;
+// what was taken in until then stays. When ctx ends it returns ctx's cause. It is called once.
 func (l *Load) Run(ctx context.Context, path string) (Loaded, error) {
 	f, size, err := openSnapshot(path)
 	if err != nil {

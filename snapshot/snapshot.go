@@ -38,8 +38,8 @@ type Loaded struct {
 	Lost    int64                    // items in them, once the end of the file says how many there should be
 	Bytes   int64                    // read, of Size
 	Size    int64
-	Whole   bool // the file has its end
-	Early   string
+	Whole   bool   // the file has its end
+	Early   string // why it ended before the end of the file; empty: it did not
 }
 
 // Read returns how many items were read.

@@ -89,7 +89,7 @@ func (e *epochs) invalidatePrefix(prefix string) error {
 	if len(e.prefixes) == prefixMost {
 		return ErrPrefixes
 	}
-	if old := e.since.Load(); old != nil && !slices.Contains(*old, prefix) {
+	if old := e.since.Load(); old != nil && len(*old) <= sinceLoad && !slices.Contains(*old, prefix) {
 		next := append(slices.Clip(*old), prefix)
 		e.since.Store(&next)
 	}

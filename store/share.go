@@ -72,6 +72,19 @@ func (s *Store) book(rs *routeState, size int, r *room) (booking, bool) {
 	return b, true
 }
 
+// bookFree is book for one who takes nothing out for it.
+func (s *Store) bookFree(rs *routeState, size int) (booking, bool) {
+	most := s.cap(rs)
+	if most == 0 {
+		return booking{}, true
+	}
+	b := booking{&s.shares[rs.id], int64(size)}
+	if !b.fits(most) {
+		return booking{}, false
+	}
+	return b, true
+}
+
 // fits books what is to be booked, if there is room for it.
 func (b booking) fits(most int64) bool {
 	for {

@@ -167,9 +167,9 @@ func (l *Loading) second(sec uint32) uint32 {
 // LoadMost is how many items Put takes in at a time.
 const LoadMost = AheadMost
 
-// Put takes items in, as far as nothing newer is known of their keys, and counts what became of them. A value is taken in if it is new,
-// whatever becomes of its item. Keys and Values are copied. It locks as so many writes do, one after the other. At most LoadMost
-// items count.
+// Put takes items in, as far as nothing newer is known of their keys, and counts what became of them. A value is taken in if it
+// is new, whatever becomes of its item. Keys and Values are copied. It locks as so many writes do, one after the other. At most
+// LoadMost items count.
 func (l *Loading) Put(ks []Kept, into *[LoadResults]int64) {
 	var hashes [LoadMost]uint64
 	var digests [LoadMost]digest
@@ -233,12 +233,17 @@ func (l *Loading) take(k *Kept, hash uint64, dg digest) LoadResult {
 		}
 	}
 	var f freed
+	res := LoadNoRoom
+	booked, room := s.bookFree(s.route(d.route), d.cost(size))
 	sh.lock(now)
-	res := l.put(sh, hash, k, &d, size, &f)
+	if room {
+		res = l.put(sh, hash, k, &d, &f)
+	}
 	if res != Loaded && d.handle != noHandle {
 		f.add(d.handle)
 	}
 	sh.mu.Unlock()
+	booked.end()
 	s.giveBack(&f)
 	return res
 }
@@ -296,7 +301,7 @@ func (d *draft) outdate() {
 }
 
 // put links d, unless the shard knows something newer. The shard is locked.
-func (l *Loading) put(sh *shard, hash uint64, k *Kept, d *draft, size int, f *freed) LoadResult {
+func (l *Loading) put(sh *shard, hash uint64, k *Kept, d *draft, f *freed) LoadResult {
 	s := l.s
 	rs := s.route(d.route)
 	switch {
@@ -323,9 +328,6 @@ func (l *Loading) put(sh *shard, hash uint64, k *Kept, d *draft, size int, f *fr
 		}
 		sh.expire(hash, h.loc, &h.rec, h.is, f)
 	}
-	if most := s.cap(rs); most != 0 && sh.st.routes[d.route].bytes+int64(d.cost(size)) > most {
-		return LoadNoRoom
-	}
 	if d.negative() && sh.st.negBytes > s.p.limit.Load()/int64(s.z.shards)/negativeShare {
 		return LoadNoRoom
 	}
@@ -339,8 +341,8 @@ func (l *Loading) put(sh *shard, hash uint64, k *Kept, d *draft, size int, f *fr
 	return Loaded
 }
 
-// prefixGone tells whether the prefix of a key was invalidated since the load began. One that is invalidated right now is seen by the
-// shard when it is locked next.
+// prefixGone tells whether the prefix of a key was invalidated since the load began. One that is invalidated right now is seen
+// by the shard when it is locked next.
 func (l *Loading) prefixGone(key []byte) bool {
 	gone := *l.s.epochs.since.Load()
 	if len(gone) > sinceLoad {

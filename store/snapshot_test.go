@@ -280,8 +280,8 @@ func TestSnapshotRoutes(t *testing.T) {
 	}
 }
 
-// TestSnapshotClientsWin does, after every item of a load, each thing that makes a snapshot's item outdated, and ends the load. Nothing
-// comes back that a client deleted or flushed, and nothing is overwritten.
+// TestSnapshotClientsWin does, after every item of a load, each thing that makes a snapshot's item outdated, and ends the load.
+// Nothing comes back that a client deleted or flushed, and nothing is overwritten.
 func TestSnapshotClientsWin(t *testing.T) {
 	const items = 12
 	x := newTester(t, Options{Memory: 8 << 20})
@@ -566,8 +566,8 @@ func TestSnapshotCAS(t *testing.T) {
 	}
 }
 
-// TestSnapshotWhileWritten: whatever clients, eviction and compaction do while a snapshot is written, each item in it has a value that
-// its key had meanwhile, and no item is missing that nobody touched.
+// TestSnapshotWhileWritten: whatever clients, eviction and compaction do while a snapshot is written, each item in it has a value
+// that its key had meanwhile, and no item is missing that nobody touched.
 func TestSnapshotWhileWritten(t *testing.T) {
 	for seed := range uint64(8) {
 		rng := rand.New(rand.NewPCG(seed, 5))

@@ -15,9 +15,10 @@ func (a *app) startAdmin(c *config.Admin) error {
 	}
 	served := admin.New(admin.Options{
 		Addr: c.Listen, Token: c.Token.Reveal(), Hosts: c.Hosts, Pprof: c.Pprof, Version: release, Logger: a.log,
-		Server: a.server, Store: a.store, Filler: a.filler, Warmer: a.warmer, NotReady: a.notReady,
+		Server: a.server, Store: a.store, Filler: a.filler, Warmer: a.warmer, Snapshot: a.snapshots.Status, NotReady: a.notReady,
 		Do: admin.Actions{
 			Invalidate: a.server.Invalidate, Refresh: a.server.Refresh, Route: a.server.SwitchRoute, LogLevel: setLogLevel, Reload: a.reload,
+			Snapshot: a.snapshots.Save,
 		},
 	})
 	err := served.Start()
@@ -39,6 +40,11 @@ func (a *app) notReady() (why []string) {
 	for _, s := range a.filler.Sources() {
 		if !s.Reached {
 			why = append(why, fmt.Sprintf("source %s has not been reached yet", s.Name))
+		}
+	}
+	if a.config.Load().Snapshot.Wait {
+		if st := a.snapshots.Status(); st.Loading {
+			why = append(why, fmt.Sprintf("the snapshot is being loaded: %.0f %%", 100*st.Loaded.Part()))
 		}
 	}
 	return append(why, a.startup.waiting()...)

@@ -22,6 +22,7 @@ import (
 	"swordfish/normalizer"
 	"swordfish/protocol"
 	"swordfish/server"
+	"swordfish/snapshot"
 	"swordfish/store"
 	"swordfish/warm"
 )
@@ -44,6 +45,8 @@ type app struct {
 	warmer   *warm.Warmer
 	startup  *startup  // nil: nothing begins with the server
 	requests *requests // nil: nobody writes down what is asked for
+
+	snapshots *snapshot.Keeper
 
 	input  config.Input    // what reload reads again
 	login  *config.Options // of the start: where passwords are read from again
@@ -83,6 +86,7 @@ func newApp(in config.Input, c *config.Config, opened sources, certificates *ser
 		return nil, systemError{err}
 	}
 	a.store, a.seed = s, seed
+	a.snapshots = snapshot.New(s, snapshotOptions(&c.Snapshot), log)
 	if kept, why := s.Warm(); kept {
 		log.Info().Str("file", c.MemoryFile).Int64("items", s.Stats().Items).Msg("going on with the items of the memory file")
 	} else if why != "" {
@@ -100,7 +104,7 @@ func newApp(in config.Input, c *config.Config, opened sources, certificates *ser
 		NoCrawler: c.NoCrawler, NoMaintainer: c.NoMaintainer, NoReassign: c.NoReassign, Detail: c.Detail, Delimiter: c.Delimiter, Verbosity: c.Verbosity,
 		Version: protocolVersion, Logger: log, Settings: settings(c), SetLogLevel: setLogLevel,
 		SetVerbose: func(level int) { zerolog.SetGlobalLevel(levelOf(level)) },
-		Operator:   server.Operator{Reload: a.reload, Pattern: a.pattern, Warm: a.warmLines},
+		Operator:   server.Operator{Reload: a.reload, Pattern: a.pattern, Warm: a.warmLines, Snapshot: a.snapshots.Save, SnapshotState: a.snapshotState},
 		Listen:     listeners(c), UDP: udpAddresses(c), TLS: certificates, WaitForRoom: !c.MaxConnsFast, ReqsPerEvent: c.ReqsPerEvent,
 		AdminWords: map[string]server.AdminWords{"any": server.WordsAny, "off": server.WordsNone}[c.Admin.Words],
 	}
@@ -420,6 +424,9 @@ func (a *app) close(ctx context.Context, keep bool) error {
 	}
 	if reloaded {
 		errs = append(errs, a.sources.close())
+	}
+	if a.snapshots != nil {
+		a.snapshots.Stop(ctx) // what went wrong is logged: it is no reason to lose the memory file
 	}
 	busy := errors.Join(errs...) != nil
 	if keep {

@@ -95,6 +95,8 @@ func (a *app) takeOptions(o *config.Options, names []string) (rest []string) {
 			err = a.store.SetMemory(o.Memory)
 		case "-o pass_inline", "-o pass_background":
 			err = a.store.SetPasses(o.PassInline, o.PassBack)
+		case "snapshot":
+			a.snapshots.SetOptions(snapshotOptions(&o.Snapshot))
 		default:
 			rest = append(rest, name)
 			continue
@@ -210,7 +212,7 @@ var optionNames = map[string]string{
 	"IdleTimeout": "-o idle_timeout", "ConnMemory": "-o read_buf_mem_limit", "Protocol": "-B", "AuthFile": "-Y", "SASL": "-S", "SASLFile": "--sasl-pwdb", "Delimiter": "-D", "Detail": "-D", "AllowStop": "-A", "NoFlush": "-F",
 	"NoDump": "-X", "NoWatch": "-W", "WatchBuffer": "-o watcher_logbuf_size", "LogBuffer": "-o worker_logbuf_size", "PIDFile": "-P", "MemoryFile": "-e", "PassInline": "-o pass_inline", "PassBack": "-o pass_background",
 	"NoSharing": "-o no_sharing", "NoCrawler": "-o no_lru_crawler", "NoMaintainer": "-o no_lru_maintainer", "NoReassign": "-o no_slab_reassign",
-	"GrowthFactor": "-f", "ChunkSize": "-n", "TLS": "-Z and -o ssl_...", "UDP": "", "Admin": "admin",
+	"GrowthFactor": "-f", "ChunkSize": "-n", "TLS": "-Z and -o ssl_...", "UDP": "", "Admin": "admin", "Snapshot": "snapshot",
 }
 
 // changed returns the names of the fields in which two structs of one type differ, each once.

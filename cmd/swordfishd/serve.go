@@ -68,6 +68,7 @@ func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Wr
 	if c.User == "" && isRoot() {
 		log.Warn().Msg("running as root; -u NAME gives that up")
 	}
+	a.loadSnapshot() // from now on clients win
 	if err := a.server.Start(); err != nil {
 		a.giveUp()
 		return systemError{err}
@@ -98,6 +99,7 @@ func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Wr
 		return systemError{err}
 	}
 	a.tellReady()
+	a.snapshots.Start()
 	keep := false // the memory file
 	for {
 		select {

@@ -1,6 +1,6 @@
 // Command storebench measures the store without a server: how long its passes hold a lock, what a get waits for meanwhile, how
-// much of the memory is live when sizes drift, what the garbage collector has to do, what snapshots take, and how many keys a machine holds. It
-// prints one Markdown section a measurement.
+// much of the memory is live when sizes drift, what the garbage collector has to do, what snapshots take, and how many keys a
+// machine holds. It prints one Markdown section a measurement.
 //
 //	go run ./bench/cmd/storebench -keys 10000000 expiry drift
 package main
