@@ -86,6 +86,13 @@ func specOf(r *http.Request) (spec warm.Spec, err error) {
 			return spec, badRequest("rate: write a number of keys a second")
 		}
 	}
+	switch s := q.Get("pace"); s {
+	case "", "default":
+	case "full":
+		spec.Full = true
+	default:
+		return spec, badRequest("pace: write full, or leave it out")
+	}
 	if s := q.Get("until"); s != "" {
 		if spec.Until, err = strconv.Atoi(s); err != nil || spec.Until < 1 || spec.Until > 100 {
 			return spec, badRequest("until: write a number from 1 to 100")

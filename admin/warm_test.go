@@ -70,6 +70,7 @@ func TestWarmRefusals(t *testing.T) {
 		"from=keys&route=none":      {409, "there is no route none"},
 		"from=table":                {409, "name the route"},
 		"from=keys&rate=fast":       {400, "keys a second"},
+		"from=keys&pace=fast":       {400, "write full"},
 		"from=keys&rate=-1":         {400, "keys a second"},
 		"from=keys&until=0":         {400, "1 to 100"},
 		"from=keys&until=95":        {409, "put them into a file"},

@@ -133,7 +133,11 @@ var errEnough = errors.New("warm: enough")
 // fed runs f with a feeder and waits for what it fed.
 func (j *job) fed(ctx context.Context, f func(*feeder) error) error {
 	l := j.route.Fill.Limits
-	th := newThrottle(j.route.Ping, j.spec.Rate)
+	ping := j.route.Ping
+	if j.spec.Full {
+		ping = nil
+	}
+	th := newThrottle(ping, j.spec.Rate)
 	watching, stop := context.WithCancel(ctx)
 	var work sync.WaitGroup
 	ready := make(chan struct{})

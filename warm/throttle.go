@@ -152,10 +152,10 @@ func (t *throttle) probe(ctx context.Context) time.Duration {
 	return min(max(time.Since(start), 1), probeMost)
 }
 
-// mean is the mean without the longest fifth: an answer that was held up by something else says nothing.
+// mean is the mean without the longest two fifths: an answer that was held up by something else says nothing.
 func mean(all []time.Duration) time.Duration {
 	all = slices.Sorted(slices.Values(all))
-	all = all[:len(all)-len(all)/5]
+	all = all[:len(all)-2*len(all)/5]
 	var sum time.Duration
 	for _, d := range all {
 		sum += d

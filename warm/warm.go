@@ -42,6 +42,7 @@ type Spec struct {
 	From  From
 	Addr  string  // of Memcached and Peer: host:port, or the path of a socket; of Log: the file, empty for the server's own
 	Rate  float64 // keys a second at most; 0: no limit beside the throttle's
+	Full  bool    // as fast as it goes, whatever the database's other clients notice
 	Until int     // percent of the keys that are to be there in the end; 0: 100. Of a Log they count by how often they were asked for
 
 	List  io.Reader // of Keys

@@ -155,6 +155,7 @@ command goes on later.
   --route=NAME                           only the keys of this route
   --from WHAT                            table; keys FILE (- is standard input); memcached HOST:PORT; peer HOST:PORT; log; log FILE
   --rate=2k/s                            keys a second at most, beside what the database's latency allows
+  --full-speed                           whatever the database's other clients notice
   --until=95%                            enough once this share of the keys is there
 
 top asks a running server over its admin port, or, where nobody answers there, over memcached's protocol. Where it is follows from the

@@ -69,8 +69,10 @@ func warmUp(args []string, out, errOut io.Writer) error {
 // readOrder reads the command line. A nil order was answered already.
 func readOrder(args []string, out io.Writer) (*order, error) {
 	var route, from, rate, until, addr string
+	var full bool
 	c, err := load(config.Input{
 		Args: joinFrom(args), Own: map[string]*string{"route": &route, "from": &from, "rate": &rate, "until": &until, "admin": &addr},
+		OwnFlags: map[string]*bool{"full-speed": &full},
 	}, out)
 	if err != nil || c == nil {
 		return nil, err
@@ -96,7 +98,7 @@ func readOrder(args []string, out io.Writer) (*order, error) {
 	if fault != "" {
 		return wrong("--from: %s", fault)
 	}
-	o.Spec = warm.Spec{Route: route, From: warm.From(kind)}
+	o.Spec = warm.Spec{Route: route, From: warm.From(kind), Full: full}
 	switch o.From {
 	case warm.Keys, warm.Log:
 		o.file = arg
@@ -226,6 +228,9 @@ func (o *order) run(ctx context.Context, list io.Reader, tell func(*warm.Progres
 		if value != "" {
 			q.Set(name, value)
 		}
+	}
+	if o.Full {
+		q.Set("pace", "full")
 	}
 	ask, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+o.addr+"/api/warm?"+q.Encode(), list)
 	if err != nil {

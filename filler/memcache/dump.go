@@ -105,7 +105,11 @@ func (d *Dump) Keys(ctx context.Context, visit func(key []byte) error) error {
 
 func (d *Dump) list(visit func(key []byte) error) error {
 	c := d.keys
-	line, err := c.say("lru_crawler metadump all\r\n")
+	// By the hash table, where the server can: items move between its lists meanwhile, and a walk along those misses some.
+	line, err := c.say("lru_crawler metadump hash\r\n")
+	if err == nil && strings.HasPrefix(line, "BADCLASS") {
+		line, err = c.say("lru_crawler metadump all\r\n")
+	}
 	var key []byte
 	for first := true; err == nil; first = false {
 		if line == "END" {
