@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ func TestReload(t *testing.T) {
 	sources := fmt.Sprintf("sources:\n  main: {kind: sqlite, path: %s}\n", a)
 	both := sources + fmt.Sprintf("  other: {kind: sqlite, path: %s}\n", b)
 	user := sources + "routes:\n" + userRoute("main", "user:{id:int}")
+	snapshot := filepath.Join(t.TempDir(), "snapshot")
 	const reloaded = "level=info sources=%d routes=%d message=configuration reloaded"
 	for _, test := range []struct {
 		name          string
@@ -30,6 +32,12 @@ func TestReload(t *testing.T) {
 				t.Errorf("got %q", got)
 			}
 		}},
+		{"a snapshot comes", user, user + fmt.Sprintf("snapshot: {path: %s}\n", snapshot), []string{"level=info option=snapshot message=reload: option changed"},
+			func(r *running) {
+				if got := r.ask("snapshot"); got != "OK" {
+					t.Errorf("got %q", got)
+				}
+			}},
 		{"routes come", "", user, []string{"level=info source=main message=reload: source opened", "level=info route=user message=reload: route added"},
 			func(r *running) {
 				// What was plain is a client's item, due for a load.
