@@ -113,7 +113,7 @@ func TestKeeperRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	y := open(t, 64)
+	y := open(t, 8)
 	k := New(y.Store, Options{Path: path, Load: true, OnStop: true}, zerolog.New(&log))
 	l := Begin(y.Store)
 	k.load, k.st.LoadedAt = l, time.Now() // as if it were slow

