@@ -159,7 +159,7 @@ func (j *job) copyItems(ctx context.Context, d *memcache.Dump, want []wanted, as
 			}
 		}
 	}()
-	answered := 0
+	answered, asked := 0, j.w.o.Store.Now()
 	err := d.Items(ctx, ask, func(i int, it *memcache.Dumped) error {
 		x := &want[i]
 		if put[i] {
@@ -171,9 +171,9 @@ func (j *job) copyItems(ctx context.Context, d *memcache.Dump, want []wanted, as
 			j.failed.Add(1)
 		case x.route != 0:
 			put[i] = true
-			j.fill(x, it)
+			j.fill(x, it, asked)
 		default:
-			j.add(x, it)
+			j.add(x, it, asked)
 		}
 		return nil
 	})
@@ -183,10 +183,10 @@ func (j *job) copyItems(ctx context.Context, d *memcache.Dump, want []wanted, as
 	return err
 }
 
-// fill puts a copy of a route's item.
-func (j *job) fill(x *wanted, it *memcache.Dumped) {
+// fill puts a copy of a route's item, which was asked for at that moment.
+func (j *job) fill(x *wanted, it *memcache.Dumped, asked store.Time) {
 	now := j.w.o.Store.Now()
-	f := store.Fill{Key: x.key, Route: x.route, Now: now, Value: it.Value, Flags: it.Flags, Deadline: deadline(now, it.TTL), Stale: it.Stale}
+	f := store.Fill{Key: x.key, Route: x.route, Now: now, Value: it.Value, Flags: it.Flags, Deadline: deadline(now, asked, it.TTL), Stale: it.Stale}
 	if j.spec.From == Peer {
 		f.Age = uint32(it.Age / time.Second)
 	}
@@ -201,10 +201,10 @@ func (j *job) fill(x *wanted, it *memcache.Dumped) {
 }
 
 // add puts a copy of a plain item, unless a client has stored one by now.
-func (j *job) add(x *wanted, it *memcache.Dumped) {
+func (j *job) add(x *wanted, it *memcache.Dumped, asked store.Time) {
 	now := j.w.o.Store.Now()
 	st, _ := j.w.o.Store.Write(&store.Write{
-		Op: store.Add, Key: x.key, Hash: x.hash, Now: now, Value: it.Value, Flags: it.Flags, Deadline: deadline(now, it.TTL), BinaryKey: it.BinaryKey,
+		Op: store.Add, Key: x.key, Hash: x.hash, Now: now, Value: it.Value, Flags: it.Flags, Deadline: deadline(now, asked, it.TTL), BinaryKey: it.BinaryKey,
 	})
 	switch st {
 	case store.Stored:
@@ -216,11 +216,12 @@ func (j *job) add(x *wanted, it *memcache.Dumped) {
 	}
 }
 
-// deadline is the second of the item clock at which ttl ends; 0 is no end.
-func deadline(now store.Time, ttl time.Duration) uint32 {
+// deadline is the second of the item clock at which ttl ends, as the other server told it after it was asked; 0 is no end. Answers may
+// have waited for us, so it counts from the question: a copy never outlives its original.
+func deadline(now, asked store.Time, ttl time.Duration) uint32 {
 	if ttl <= 0 {
 		return store.NoDeadline
 	}
 	seconds := min(int64(ttl/time.Second), 1<<30)
-	return now.Second() + max(uint32(seconds), 1)
+	return max(asked.Second()+uint32(seconds), now.Second()+1)
 }
