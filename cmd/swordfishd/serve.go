@@ -43,10 +43,7 @@ func serve(args []string, out, errOut io.Writer) error {
 func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Writer, ready func(a *app) error) error {
 	signal.Ignore(syscall.SIGPIPE) // whoever read the log may be gone
 	log := newLogger(errOut)
-	if os.Getenv("GOMAXPROCS") == "" {
-		// A worker keeps its place in the scheduler while it waits briefly for its next request; the others need theirs.
-		runtime.GOMAXPROCS(c.Threads + runtime.NumCPU())
-	}
+	makePlaces(c.Threads)
 	zerolog.SetGlobalLevel(levelOf(c.Verbosity))
 	certificates, err := readCertificates(&c.TLS) // as root, whose files they may be
 	if err != nil {
@@ -130,6 +127,17 @@ func serveConfig(in config.Input, c *config.Config, opened sources, errOut io.Wr
 	}
 	log.Info().Msg("stopped")
 	return nil
+}
+
+// makePlaces sets GOMAXPROCS. A worker keeps its place in the scheduler while it waits briefly for its next request, so each needs
+// one of its own, and everything else needs one at least: with fewer, requests wait for milliseconds. A higher number in the
+// environment stands; without any, everything else has as many as there are CPUs.
+func makePlaces(workers int) {
+	others := 1
+	if os.Getenv("GOMAXPROCS") == "" {
+		others = runtime.NumCPU()
+	}
+	runtime.GOMAXPROCS(max(workers+others, runtime.GOMAXPROCS(0)))
 }
 
 // announce writes what others look for: the pid file, and the file that memcached's test-suite reads ports from.
