@@ -84,7 +84,9 @@ func (s *Store) tryDelta(d *Delta) (n Number, st Status) {
 	}
 	nd := sh.redraft(&k)
 	nd.cas = n.CAS
-	sh.claim(&nd, d.Route, d.Now)
+	if nd.route != 0 || d.Route != 0 || len(text) > len(value) { // else it stays the same item, as above
+		sh.claim(&nd, d.Route, d.Now)
+	}
 	if d.Touch {
 		nd.expiry, nd.hasExpiry = expiryOf(d.TouchDeadline), d.TouchDeadline != NoDeadline
 	}

@@ -191,6 +191,28 @@ func TestMetaWriteAndDelta(t *testing.T) {
 	verify(t, x.Store)
 }
 
+// A number that fits where the old one stood leaves the item what it was; a longer one makes another.
+func TestDeltaKeepsAnItemStale(t *testing.T) {
+	x := newTester(t, Options{Memory: 4 << 20})
+	k, h := key("n")
+	for _, tc := range []struct {
+		name, value string
+		kept        bool
+	}{
+		{"inline", "10", true},
+		{"shared", strings.Repeat("0", 105), true},
+		{"grows", "9", false},
+	} {
+		x.write(Set, 0, "n", tc.value, 0)
+		checkStatus(t, tc.name, x.Remove(&Deletion{Key: k, Hash: h, Now: x.c.now, Invalidate: true}), Deleted)
+		x.wantTokens(x.mg(0, "n", Lookup{}), tokens{stale: true, won: true})
+		_, st := x.Delta(&Delta{Key: k, Hash: h, Now: x.c.now, Delta: 1})
+		checkStatus(t, tc.name, st, Stored)
+		x.wantTokens(x.mg(0, "n", Lookup{}), tokens{stale: tc.kept, sent: tc.kept})
+	}
+	verify(t, x.Store)
+}
+
 func TestWalkShowsEverythingThatStays(t *testing.T) {
 	x := newTester(t, Options{Memory: 16 << 20})
 	id := x.routes(testRoute)[0]

@@ -35,6 +35,7 @@ var measurements = []struct {
 	{"gc", "a forced garbage collection", collect},
 	{"restart", "going on with a memory file", restart},
 	{"snapshot", "writing and loading a snapshot beside gets; goals are for -keys 5000000", snapshots},
+	{"footprint", "bytes a key of plain and of loaded items, with -keys", footprint},
 	{"large", "bytes a key, load rate and gets with -keys, 200-byte payloads of which a hundredth are different", large},
 }
 
@@ -361,6 +362,57 @@ func large(keys int) {
 		l := b.quiet(n)
 		fmt.Printf("| %d | %.1f | %.0f | %v | %v |\n", n, float64(bytes)/float64(n), float64(n)/took.Seconds(), l.quantile(.5), l.quantile(.99))
 		b.Close()
+	}
+}
+
+// footprint loads keys of 40 bytes, as sets by clients and as loads of a route, into stores of their own.
+func footprint(keys int) {
+	fmt.Printf("\n## %d keys of 40 bytes\n\n| items | bytes a key, resident |\n|---|---|\n", keys)
+	few := func(i int) (int, int) { return i * 7919 % (keys / 100), 300 }
+	for _, c := range []struct {
+		name    string
+		content func(i int) (int, int)
+		loaded  bool
+	}{
+		{"set, unique values of 32 bytes", unique(32), false},
+		{"set, unique values of 100 bytes", unique(100), false},
+		{"set, values of 300 bytes, one in a hundred different", few, false},
+		{"loaded, values of 300 bytes, one in a hundred different", few, true},
+	} {
+		runtime.GC()
+		before := resident()
+		b := open(max(megabytesFor(keys, 250), 2048), "")
+		if c.loaded {
+			b.loadLeased(keys, c.content)
+		} else {
+			b.load(0, keys, c.content, nil)
+		}
+		if st := b.Stats(); st.Items != int64(keys) {
+			fail(fmt.Errorf("%d items of %d are held", st.Items, keys))
+		}
+		fmt.Printf("| %s | %.1f |\n", c.name, float64(resident()-before)/float64(keys))
+		b.Close()
+	}
+}
+
+// loadLeased asks for keys of a route and puts a value for each, as the filler does.
+func (b *bed) loadLeased(keys int, content func(i int) (int, int)) {
+	routes, err := b.SetRoutes([]store.Route{{Name: "benchmark", Fresh: 3600, Stale: 3600, Keep: 3600, Negative: 60}})
+	if err != nil {
+		fail(err)
+	}
+	var k, v []byte
+	var it store.Item
+	for i := range keys {
+		k = key(k, i)
+		if b.Get(&store.Lookup{Key: k, Hash: b.seed.Key(k), Route: routes[0], Now: b.Now()}, &it) || it.Lease.Serial == 0 {
+			fail(fmt.Errorf("key %d opened no lease", i))
+		}
+		n, size := content(i)
+		v = value(v, n, size)
+		if st := b.PutLease(it.Lease, &store.Fill{Key: k, Route: routes[0], Now: b.Now(), Value: v}); st != store.PutStored {
+			fail(fmt.Errorf("load of key %d: status %d", i, st))
+		}
 	}
 }
 
