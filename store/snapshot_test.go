@@ -182,7 +182,7 @@ func TestSnapshotRoundTrip(t *testing.T) {
 
 // TestSnapshotTimePasses: what passed while nobody served counts.
 func TestSnapshotTimePasses(t *testing.T) {
-	x := newTester(t, Options{Memory: 8 << 20})
+	x := newTester(t, Options{Memory: 1 << 20})
 	id := x.routes(snapshotRoute)[0]
 	x.write(Set, 0, "short", "v", x.c.now.Second()+30)
 	x.write(Set, 0, "long", "v", x.c.now.Second()+90)
@@ -191,7 +191,7 @@ func TestSnapshotTimePasses(t *testing.T) {
 	x.fill(id, "none", Fill{Absent: true})
 	all := x.save(nil)
 	all.origin.Wall = time.Now().Add(-70 * time.Second)
-	y := x.other(Options{Memory: 8 << 20}, 2_000_000)
+	y := x.other(Options{Memory: 1 << 20}, 2_000_000)
 	y.routes(snapshotRoute)
 	if got := y.load(all, nil); got != [LoadResults]int64{Loaded: 3, LoadOver: 2} {
 		t.Errorf("results %v", got)
@@ -207,20 +207,20 @@ func TestSnapshotTimePasses(t *testing.T) {
 	// A flush that was to come while nobody served.
 	x.FlushAll(x.c.now, x.c.now+20_000)
 	all = x.save(nil)
-	y = x.other(Options{Memory: 8 << 20}, 2_000_000)
+	y = x.other(Options{Memory: 1 << 20}, 2_000_000)
 	y.load(all, nil)
 	y.want(0, "ever", "v")
 	y.c.advance(20 * time.Second)
 	y.wantMiss(0, "ever", Flushed)
 	all.origin.Wall = time.Now().Add(-20 * time.Second)
-	if got := x.other(Options{Memory: 8 << 20}, 2_000_000).load(all, nil); int(got[LoadFlushed]) != len(all.items) {
+	if got := x.other(Options{Memory: 1 << 20}, 2_000_000).load(all, nil); int(got[LoadFlushed]) != len(all.items) {
 		t.Errorf("a flush that has passed: %v", got)
 	}
 }
 
 // TestSnapshotRoutes: items of a route are taken in under what the route is now.
 func TestSnapshotRoutes(t *testing.T) {
-	x := newTester(t, Options{Memory: 8 << 20})
+	x := newTester(t, Options{Memory: 1 << 20})
 	id := x.routes(snapshotRoute)[0]
 	x.fill(id, "row", Fill{Value: []byte("v")})
 	x.fill(id, "none", Fill{Absent: true})
@@ -245,7 +245,7 @@ func TestSnapshotRoutes(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			x.t = t
-			y := x.other(Options{Memory: 8 << 20}, 2_000_000)
+			y := x.other(Options{Memory: 1 << 20}, 2_000_000)
 			to := y.routes(tt.routes...)[1]
 			y.load(all, nil)
 			if a := y.get(to, "row"); a.ok != tt.row || a.item.Stale != tt.stale {
@@ -259,7 +259,7 @@ func TestSnapshotRoutes(t *testing.T) {
 	// A plain item whose key has come under a route is a client's, due for a load.
 	x.write(Set, 0, "plain", "v", 0)
 	all = x.save(nil)
-	y := x.other(Options{Memory: 8 << 20}, 2_000_000)
+	y := x.other(Options{Memory: 1 << 20}, 2_000_000)
 	to := y.routes(snapshotRoute)[0]
 	y.load(all, nil)
 	if a := y.get(to, "plain"); !a.ok || !a.item.Stale || a.leased.Serial == 0 {
@@ -284,7 +284,7 @@ func TestSnapshotRoutes(t *testing.T) {
 // Nothing comes back that a client deleted or flushed, and nothing is overwritten.
 func TestSnapshotClientsWin(t *testing.T) {
 	const items = 12
-	x := newTester(t, Options{Memory: 8 << 20})
+	x := newTester(t, Options{Memory: 1 << 20})
 	id := x.routes(snapshotRoute)[0]
 	name := func(i int) (RouteID, string) { return RouteID(i % 2), fmt.Sprintf("%c:%d", "pr"[i%2], i) }
 	value := func(i int) string { return strings.Repeat("v", i%3*40+1) }
@@ -373,7 +373,7 @@ func TestSnapshotClientsWin(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for step := range items {
-				y := newTester(t, Options{Memory: 8 << 20})
+				y := newTester(t, Options{Memory: 1 << 20})
 				y.routes(snapshotRoute)
 				y.load(all, func(i int) {
 					if i == step {
@@ -411,7 +411,7 @@ func TestSnapshotClientsWin(t *testing.T) {
 	}
 	// A change of the query makes the rest stale.
 	for step := range items {
-		y := newTester(t, Options{Memory: 8 << 20})
+		y := newTester(t, Options{Memory: 1 << 20})
 		y.routes(snapshotRoute)
 		y.load(all, func(i int) {
 			if i == step {
