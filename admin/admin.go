@@ -13,6 +13,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -45,6 +46,9 @@ type Options struct {
 	// NotReady returns why the server should get no clients yet, a sentence each; none: it is ready. Nil: it always is.
 	NotReady func() []string
 
+	// Listening is what another process has listened with at Addr, and becomes the Admin's. Nil: nothing.
+	Listening *os.File
+
 	refused *refusals
 }
 
@@ -64,8 +68,8 @@ type Admin struct {
 	http *http.Server
 	live *live
 
-	mu       sync.Mutex // guards the rest
-	listener net.Listener
+	mu       sync.Mutex    // guards the rest
+	listener *limited      // nil: not bound
 	serving  chan struct{} // closed when Serve has returned
 }
 
@@ -116,26 +120,47 @@ func (a *Admin) routes() http.Handler {
 	return mux
 }
 
-// Start binds and serves in the background. An address in use is reported as an error that wraps syscall.EADDRINUSE.
-func (a *Admin) Start() error {
-	l, err := net.Listen("tcp", a.o.Addr)
+// Bind listens, which Start does where it was not done; whoever connects waits for Start. An address in use is reported as an error that wraps syscall.EADDRINUSE.
+func (a *Admin) Bind() error {
+	var l net.Listener
+	var err error
+	if a.o.Listening != nil {
+		l, err = net.FileListener(a.o.Listening)
+		a.o.Listening.Close()
+	} else {
+		l, err = net.Listen("tcp", a.o.Addr)
+	}
 	if err != nil {
 		return fmt.Errorf("admin: listen on %s: %w", a.o.Addr, err)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.listener, a.serving = l, make(chan struct{})
+	a.listener = limit(l, maxConns)
+	return nil
+}
+
+// Start serves in the background. Its errors are Bind's.
+func (a *Admin) Start() error {
+	if a.Addr() == nil {
+		if err := a.Bind(); err != nil {
+			return err
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.serving = make(chan struct{})
+	l, serving := a.listener, a.serving
 	a.live.start()
 	go func() {
-		defer close(a.serving)
-		if err := a.http.Serve(limit(l, maxConns)); !errors.Is(err, http.ErrServerClosed) {
+		defer close(serving)
+		if err := a.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			a.o.Logger.Error().Err(err).Msg("admin stopped serving")
 		}
 	}()
 	return nil
 }
 
-// Addr returns the address that is listened on, nil before Start.
+// Addr returns the address that is listened on, nil before Bind.
 func (a *Admin) Addr() net.Addr {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -145,13 +170,40 @@ func (a *Admin) Addr() net.Addr {
 	return a.listener.Addr()
 }
 
+// Hold accepts no more until Resume, and returns what another process can listen with, the caller's to close. Whoever connects
+// meanwhile waits.
+func (a *Admin) Hold() (*os.File, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l, ok := a.listener.Listener.(*net.TCPListener)
+	if !ok {
+		return nil, errors.New("admin: not listening with TCP")
+	}
+	f, err := l.File()
+	if err != nil {
+		return nil, err
+	}
+	a.listener.hold()
+	return f, nil
+}
+
+// Resume accepts again after Hold.
+func (a *Admin) Resume() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.listener.resume()
+}
+
 // Shutdown stops listening, ends streams and lets other answers finish. When ctx ends it closes what is left and returns
-// ctx's error. Without a Start it does nothing.
+// ctx's error. Without a Start it closes what Bind has opened.
 func (a *Admin) Shutdown(ctx context.Context) error {
 	a.mu.Lock()
-	serving := a.serving
+	serving, l := a.serving, a.listener
 	a.mu.Unlock()
 	if serving == nil {
+		if l != nil {
+			return l.Close()
+		}
 		return nil
 	}
 	err := a.http.Shutdown(ctx)
@@ -172,22 +224,61 @@ func (l debugLog) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// limited is a listener that has at most so many connections open; others wait to be accepted.
+// limited is a listener that has at most so many connections open; others wait to be accepted. While it is held nobody is.
 type limited struct {
 	net.Listener
 	room chan struct{}
+
+	mu   sync.Mutex    // guards held
+	held chan struct{} // closed when it is not held any more; nil: it is not
 }
 
-func limit(l net.Listener, n int) net.Listener { return limited{l, make(chan struct{}, n)} }
+func limit(l net.Listener, n int) *limited {
+	return &limited{Listener: l, room: make(chan struct{}, n)}
+}
 
-func (l limited) Accept() (net.Conn, error) {
+func (l *limited) Accept() (net.Conn, error) {
 	l.room <- struct{}{}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.room
-		return nil, err
+	for {
+		c, err := l.Listener.Accept()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			l.mu.Lock()
+			held := l.held
+			l.mu.Unlock()
+			if held != nil {
+				<-held
+			}
+			continue
+		}
+		if err != nil {
+			<-l.room
+			return nil, err
+		}
+		return &limitedConn{Conn: c, leave: sync.OnceFunc(func() { <-l.room })}, nil
 	}
-	return &limitedConn{Conn: c, leave: sync.OnceFunc(func() { <-l.room })}, nil
+}
+
+func (l *limited) hold() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held = make(chan struct{})
+	_ = l.Listener.(*net.TCPListener).SetDeadline(time.Unix(1, 0)) // it fails where it is closed, as Accept does then
+}
+
+func (l *limited) resume() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held != nil {
+		_ = l.Listener.(*net.TCPListener).SetDeadline(time.Time{})
+		close(l.held)
+		l.held = nil
+	}
+}
+
+func (l *limited) Close() error {
+	err := l.Listener.Close()
+	l.resume()
+	return err
 }
 
 type limitedConn struct {

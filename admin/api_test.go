@@ -361,7 +361,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	select {
 	case <-accepted:
 		t.Fatal("there was no room")
-	case bounded.(limited).room <- struct{}{}:
+	case bounded.room <- struct{}{}:
 		t.Fatal("room is not counted")
 	default:
 	}
@@ -370,7 +370,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if err := <-accepted; err != nil {
 		t.Fatal(err)
 	}
-	if n := len(bounded.(limited).room); n != 1 {
+	if n := len(bounded.room); n != 1 {
 		t.Errorf("%d connections are counted", n)
 	}
 }

@@ -207,6 +207,8 @@ func (e *emitter) server(st *server.Stats) {
 	e.counter("swordfish_udp_datagrams_ignored_total", "Of the datagrams those without a frame that can be read, and from ports of other services.", n.UDPIgnored)
 	e.counter("swordfish_udp_answers_unsent_total", "Answers to datagrams that were not sent whole.", n.UDPUnsent)
 	e.watch(&st.Watch)
+	e.gauge("swordfish_upgrade_connections", "Connections at the last upgrade: kept, or closed after their reply.", float64(st.Inherited), label{"fate", "kept"})
+	e.gauge("swordfish_upgrade_connections", "", float64(st.LeftBehind), label{"fate", "closed"})
 	e.counter("swordfish_tls_errors_total", "Connections that did not become encrypted, and encrypted ones that broke.", n.TLSHandshakeErrors, label{"kind", "handshake"})
 	e.counter("swordfish_tls_errors_total", "", n.TLSProtoErrors, label{"kind", "protocol"})
 }

@@ -73,14 +73,18 @@ func (ss *session) tryPassword(w *worker, user, password, out []byte) []byte {
 	if ss.attempt = g.try(user, password); ss.attempt == nil {
 		return ss.answerAttempt(w, true, out)
 	}
-	a := ss.attempt
-	ss.errand = func(out []byte) []byte {
+	ss.errand = g.errand(ss.attempt)
+	return out
+}
+
+// errand waits for the answer to a.
+func (g *gate) errand(a *attempt) func(out []byte) []byte {
+	return func(out []byte) []byte {
 		told := make(chan struct{})
 		g.wait(a, func() { close(told) })
 		<-told
 		return out
 	}
-	return out
 }
 
 // endAttempt answers the request whose attempt has been waited for, which the parser still holds.

@@ -134,10 +134,7 @@ func listen(l *Listener, network, address string) (*socket, error) {
 // listenUnix binds a UNIX socket. Its file never admits more than Access, not even for a moment; nor does the process's
 // umask, which all threads share, change for it.
 func listenUnix(l *Listener) (*socket, error) {
-	path := l.Address
-	if strings.HasPrefix(path, "@") {
-		path = "./" + path // to package net it would not be a file
-	}
+	path := unixPath(l)
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
@@ -154,14 +151,27 @@ func listenUnix(l *Listener) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.file, err = os.Lstat(path); err == nil {
-		err = os.Chmod(path, access)
-	}
-	if err != nil {
+	if err := s.ownFile(path); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// unixPath is where the file of a UNIX socket is.
+func unixPath(l *Listener) string {
+	if strings.HasPrefix(l.Address, "@") {
+		return "./" + l.Address // to package net it would not be a file
+	}
+	return l.Address
+}
+
+// ownFile makes the file of a UNIX socket the one that goes with it, for those who may connect.
+func (s *socket) ownFile(path string) (err error) {
+	if s.file, err = os.Lstat(path); err == nil {
+		err = os.Chmod(path, cmp.Or(s.of.Access, DefaultAccess))
+	}
+	return err
 }
 
 // removeStale removes a socket's file that an earlier process has left.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,6 +23,17 @@ type epollLoop struct {
 	pollers   []*poller
 	wg        sync.WaitGroup // pollers
 	accepting sync.WaitGroup
+	next      atomic.Uint64 // deals connections to pollers
+	holding   atomic.Bool   // accepting is to end only for now
+	waiting   *accepted     // what waited for room when accepting ended; nil: nothing
+	held      *standstill
+}
+
+// accepted is a connection that was not dealt out yet.
+type accepted struct {
+	fd   int
+	from unix.Sockaddr
+	at   *socket
 }
 
 type stopLevel uint8
@@ -117,7 +129,16 @@ func (l *epollLoop) accept() {
 	for _, fd := range l.fds {
 		watch = append(watch, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	}
-	next, shut := 0, false
+	shut := false
+	defer func() {
+		if shut {
+			l.s.doors.set(l.g, false)
+		}
+	}()
+	if c := l.waiting; c != nil {
+		l.waiting = nil
+		l.letIn(*c)
+	}
 	for {
 		if _, err := unix.Poll(watch, -1); err != nil && err != unix.EINTR {
 			l.s.log.Error().Err(err).Msg("poll for connections")
@@ -137,11 +158,7 @@ func (l *epollLoop) accept() {
 			}
 			switch {
 			case err == nil:
-				if !l.letIn(fd) {
-					continue
-				}
-				l.deal(fd, from, l.g.sockets[i], l.pollers[next%len(l.pollers)])
-				next++
+				l.letIn(accepted{fd, from, l.g.sockets[i]})
 			case shut: // most likely no descriptor is left: wait for one
 				l.s.log.Error().Err(err).Msg("accept")
 				l.pause(acceptPause)
@@ -150,27 +167,32 @@ func (l *epollLoop) accept() {
 	}
 }
 
-// letIn counts a connection in. Over the limit it is refused and closed, or it waits for room, as Options say; with it wait
-// those behind it. False: it is closed.
-func (l *epollLoop) letIn(fd int) bool {
-	if l.s.admit() {
-		return true
-	}
-	if !l.s.o.WaitForRoom {
+// letIn counts a connection in and deals it out. Over the limit it is refused and closed, or it waits for room, as Options say;
+// with it wait those behind it.
+func (l *epollLoop) letIn(c accepted) {
+	switch {
+	case l.s.admit():
+		l.deal(c)
+		return
+	case !l.s.o.WaitForRoom:
 		l.s.conns.rejected.Add(1)
-		_, _ = unix.Write(fd, tooMany)
-		_ = unix.Close(fd)
-		return false
+		_, _ = unix.Write(c.fd, tooMany)
+		_ = unix.Close(c.fd)
+		return
 	}
 	l.s.doors.set(l.g, true)
 	defer l.s.doors.set(l.g, false)
 	for l.pause(roomTick) {
 		if l.s.admit() {
-			return true
+			l.deal(c)
+			return
 		}
 	}
-	_ = unix.Close(fd)
-	return false
+	if l.holding.Load() {
+		l.waiting = &c
+		return
+	}
+	_ = unix.Close(c.fd)
 }
 
 // pause waits, unless the loop is told to stop, which it says by false.
@@ -180,20 +202,30 @@ func (l *epollLoop) pause(d time.Duration) bool {
 	return n == 0 || err != nil
 }
 
-// deal hands a connection to p.
-func (l *epollLoop) deal(fd int, from unix.Sockaddr, at *socket, p *poller) {
-	remote, local := noAddr, at.name
-	if at.of.Network != "unix" {
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
-		remote = sockName(from)
-		if to, err := unix.Getsockname(fd); err == nil {
+// deal hands a connection to the poller whose turn it is.
+func (l *epollLoop) deal(a accepted) {
+	p := l.turn()
+	remote, local := noAddr, a.at.name
+	if a.at.of.Network != "unix" {
+		_ = unix.SetsockoptInt(a.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+		_ = unix.SetsockoptInt(a.fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+		remote = sockName(a.from)
+		if to, err := unix.Getsockname(a.fd); err == nil {
 			local = sockName(to)
 		}
 	}
-	c := &conn{fd: fd, session: newSession(p.w, at.of), info: l.s.conns.add(remote, local)}
-	c.session.id, c.session.local = c.info.id, c.info.isLocal(at.of)
-	l.s.tellOpened(c.info, at.of)
+	c := &conn{fd: a.fd, session: newSession(p.w, a.at.of), info: l.s.conns.add(remote, local), tag: a.at.of.Tag, unix: a.at.of.Network == "unix"}
+	c.session.id, c.session.local = c.info.id, c.info.isLocal(a.at.of)
+	l.s.tellOpened(c.info, a.at.of)
+	p.give(c)
+}
+
+func (l *epollLoop) turn() *poller {
+	return l.pollers[(l.next.Add(1)-1)%uint64(len(l.pollers))]
+}
+
+// give deals c to p.
+func (p *poller) give(c *conn) {
 	p.mu.Lock()
 	p.inbox = append(p.inbox, c)
 	p.mu.Unlock()

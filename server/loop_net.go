@@ -23,8 +23,12 @@ type netLoop struct {
 
 	borrow []sync.Mutex // one for each worker
 
-	mu    sync.Mutex            // guards conns
-	conns map[net.Conn]struct{} // as accepted, not as encrypted
+	held pause
+
+	mu                sync.Mutex            // guards the rest
+	conns             map[net.Conn]struct{} // as accepted, not as encrypted
+	looping, standing int                   // connections that run commands, and those of them that stand still
+	quiet             chan struct{}         // closed when all of them do; nil: nobody waits for that
 }
 
 func startNet(s *Server, g *group) loop {
@@ -42,6 +46,12 @@ func (l *netLoop) accept(at *socket) {
 	shut := false
 	for {
 		c, err := at.Accept()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			if !l.held.wait(l.stopping) {
+				return
+			}
+			continue
+		}
 		if failed := err != nil && !l.stopped(); failed != shut {
 			shut = failed
 			l.s.doors.set(l.g, shut)
@@ -114,14 +124,24 @@ func (l *netLoop) stopped() bool {
 }
 
 func (l *netLoop) serve(c net.Conn, at *socket, info *connInfo) {
-	i := int((l.next.Add(1) - 1) % uint64(len(l.g.workers)))
-	nc := &netConn{Conn: c, l: l, w: l.g.workers[i], borrow: &l.borrow[i], info: info}
+	nc := l.newConn(c, info)
 	nc.session = newSession(nc.w, at.of)
 	nc.session.id, nc.session.local = nc.info.id, nc.info.isLocal(at.of)
 	nc.info.last.Store(l.s.o.Store.Now().Second())
 	if at.of.TLS == NoTLS || nc.handshake(l.s.o.TLS.config(at.of.TLS)) {
 		nc.loop()
 	}
+	l.end(nc, c)
+}
+
+// newConn makes a connection with its worker, and without its session.
+func (l *netLoop) newConn(c net.Conn, info *connInfo) *netConn {
+	i := int((l.next.Add(1) - 1) % uint64(len(l.g.workers)))
+	return &netConn{Conn: c, l: l, w: l.g.workers[i], borrow: &l.borrow[i], info: info, holds: l.held.n.Load()}
+}
+
+// end closes nc, which was accepted as c.
+func (l *netLoop) end(nc *netConn, c net.Conn) {
 	nc.Close()
 	nc.input.drop(&nc.w.buffers)
 	l.mu.Lock()
@@ -146,11 +166,15 @@ type netConn struct {
 	timed    bool   // reads have a deadline
 	looking  bool   // the one of this read is there to look whether the client is slow
 	last     bool   // shutdown has begun; this read is the last
+	brief    bool   // the server is about to stand still; this read is the last before
+	holds    uint64 // how often the server had stood still when this connection looked
 }
 
 // loop reads, runs and writes until either side ends.
 func (c *netConn) loop() {
 	c.buf = make([]byte, keepInput)
+	c.l.note(&c.l.looping, 1)
+	defer c.l.note(&c.l.looping, -1)
 	for {
 		data, err := c.receive()
 		if len(data) > 0 && c.received > 0 && !c.answer(data) {
@@ -165,6 +189,10 @@ func (c *netConn) loop() {
 
 // receive reads once and returns everything that waits to be run.
 func (c *netConn) receive() (data []byte, err error) {
+	c.received = 0
+	if c.holds == c.l.held.n.Load() && c.l.held.on() && !c.l.stand() {
+		return nil, errLeft
+	}
 	space, err := c.space()
 	if err != nil {
 		return nil, err
@@ -179,9 +207,11 @@ func (c *netConn) receive() (data []byte, err error) {
 		_ = c.SetReadDeadline(time.Time{})
 	}
 	c.timed = wait > 0
-	if c.l.stopped() { // after setting the other deadline: shutdown sets its own once
-		c.last = true
+	n := c.l.held.n.Load() // after setting the other deadline: hold and shutdown set their own once
+	c.last, c.brief = c.l.stopped(), n != c.holds
+	if c.last || c.brief {
 		_ = c.SetReadDeadline(time.Now().Add(lastRead))
+		c.timed, c.holds = true, n
 	}
 	c.received, err = c.Read(space)
 	if c.received == 0 {
@@ -210,13 +240,16 @@ func (c *netConn) space() ([]byte, error) {
 // lastRead is how long a connection is listened to once shutdown has begun: long enough for what has arrived already.
 const lastRead = 10 * time.Millisecond
 
-// again tells whether a failed read is no reason to close: shutdown woke the connection, to read what has arrived.
+// again tells whether a failed read is no reason to close: shutdown or hold woke the connection, to read what has arrived.
 func (c *netConn) again(err error) bool {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
 	if c.l.stopped() {
 		return !c.last
+	}
+	if c.brief || c.holds != c.l.held.n.Load() {
+		return true
 	}
 	now := c.l.s.o.Store.Now()
 	switch idle := uint32(c.l.s.o.IdleTimeout / time.Second); {
@@ -247,6 +280,10 @@ func (c *netConn) answer(data []byte) bool {
 	for {
 		used, did := 0, starved
 		c.borrow.Lock()
+		if c.l.held.left.Load() {
+			c.borrow.Unlock()
+			return false
+		}
 		c.w.begin()
 		woke, now := c.w.woke, c.w.now
 		c.info.last.Store(c.w.now.Second())

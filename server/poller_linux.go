@@ -18,10 +18,13 @@ type poller struct {
 	ep   int
 	wake int // eventfd: inbox, done or stop has changed
 
-	mu    sync.Mutex // guards the next three
-	inbox []*conn
-	done  []doneErrand
-	stop  stopLevel
+	mu      sync.Mutex // guards the next four
+	inbox   []*conn
+	done    []doneErrand
+	stop    stopLevel
+	held    *standstill    // to stand still for; nil: no
+	watches sync.WaitGroup // errands of watchers
+	words   sync.WaitGroup // other errands
 
 	conns    []*conn // by file descriptor
 	open     int
@@ -30,7 +33,8 @@ type poller struct {
 	last     bool    // the last one of them whose turn it was had waited longest
 	stalled  int     // connections that wait for their client to read
 	stopping bool
-	in       []byte // read buffer of all connections
+	order    *standstill // to stand still for once this wake-up is over
+	in       []byte      // read buffer of all connections
 	staged   []staged
 	out      []byte // reply buffer of all connections
 	pieces   [][]byte
@@ -52,6 +56,10 @@ type conn struct {
 	paused  bool      // in poller.paused; it is not read from
 	talks   bool      // sent much the last time
 	parked  bool      // an errand is under way; nothing is read or run until it is done
+
+	from *ConnState // another process has handed it over and it does not go on yet; nil: no
+	tag  string     // of its listener
+	unix bool       // it came over a UNIX socket
 }
 
 // doneErrand is what an errand answered.
@@ -117,7 +125,7 @@ func (p *poller) run() {
 			p.out = make([]byte, 0, highWater)
 		}
 		p.w.end()
-		if p.stopping && p.open == 0 {
+		if p.stopping && p.open == 0 || p.order != nil && !p.stand() {
 			return
 		}
 	}
@@ -151,10 +159,12 @@ func (p *poller) news() {
 	_, _ = unix.Read(p.wake, count[:])
 	p.mu.Lock()
 	dealt, done, stop := p.inbox, p.done, p.stop
-	p.inbox, p.done = nil, nil
+	p.inbox, p.done, p.order = nil, nil, p.held
 	p.mu.Unlock()
 	for _, c := range dealt {
-		p.take(c)
+		if p.take(c); c.from != nil {
+			p.goOn(c)
+		}
 	}
 	for _, d := range done {
 		p.unpark(d.c, d.reply)
@@ -165,7 +175,9 @@ func (p *poller) news() {
 }
 
 func (p *poller) take(c *conn) {
-	c.info.last.Store(p.w.now.Second())
+	if c.from == nil {
+		c.info.last.Store(p.w.now.Second())
+	}
 	for c.fd >= len(p.conns) {
 		p.conns = append(p.conns, make([]*conn, max(64, len(p.conns)))...)
 	}
@@ -426,7 +438,15 @@ func (p *poller) park(c *conn) {
 		p.s.gate.wait(a, func() { p.hand(doneErrand{c, nil}) })
 		return
 	}
-	p.s.errands.Go(func() { p.hand(doneErrand{c, errand(nil)}) })
+	kind := &p.words
+	if c.session.watching != nil {
+		kind = &p.watches
+	}
+	kind.Add(1)
+	p.s.errands.Go(func() {
+		defer kind.Done()
+		p.hand(doneErrand{c, errand(nil)})
+	})
 }
 
 // parkedEvents is what epoll watches for while c is parked: the end of a client that watches, who may not be written to for

@@ -71,6 +71,11 @@ type Options struct {
 	Logger zerolog.Logger
 	Wall   func() time.Time // for tests; default time.Now
 
+	// What another process has handed over: see Hold. Start closes the sockets that no listener wants.
+	Sockets   []Socket
+	Conns     []Conn
+	ConnsLeft int // how many of its connections could not go along, for the statistics
+
 	Settings    []Setting           // values of `stats settings`; names that memcached lacks come last
 	SetLogLevel func(string) error  // log_level LEVEL; nil: refused
 	SetVerbose  func(level int)     // told of verbosity LEVEL; must not block
@@ -115,6 +120,8 @@ type Server struct {
 	started    time.Time   // by the wall clock
 	birth      time.Time
 
+	inheritedConns int64 // from another process
+
 	workers []*worker // of all groups
 	groups  []*group
 	udp     *udpLoop // nil: none
@@ -139,6 +146,7 @@ type state uint8
 
 const (
 	created state = iota
+	bound
 	running
 	stopped
 )
@@ -148,6 +156,16 @@ type loop interface {
 	// shutdown stops accepting, lets every connection finish the commands it has sent and take its replies, and returns
 	// when all are closed; when ctx ends it closes the rest.
 	shutdown(ctx context.Context) error
+
+	// hold ends accepting and running commands, and returns the connections that can go over to another process, and how many
+	// cannot. It waits for the latter to take their replies until ctx ends. Either resume or leave follows; leave lets those that
+	// stay behind take the rest of their replies, until its ctx ends.
+	hold(ctx context.Context) (conns []Conn, stay int)
+	resume()
+	leave(ctx context.Context)
+
+	// adopt takes a connection that came from another process.
+	adopt(c *Conn)
 }
 
 // Errors of Start and Shutdown.
@@ -200,6 +218,9 @@ func New(o Options) *Server {
 	for i := range o.Listen {
 		s.group(o.viaNet(&o.Listen[i]))
 	}
+	if s.inheritedConns = int64(len(o.Conns)); s.inheritedConns > 0 {
+		s.group(o.Net)
+	}
 	for _, w := range s.workers {
 		w.buffers.limit = o.share(len(s.workers))
 		w.replies.limit = w.buffers.limit
@@ -235,24 +256,46 @@ func (s *Server) group(viaNet bool) *group {
 	return g
 }
 
-// Start binds all addresses and serves in the background. An address in use is reported as an error that wraps
-// syscall.EADDRINUSE. After an error nothing was started.
-func (s *Server) Start() error {
+// Bind binds all addresses, which Start does where it was not done. An address in use is reported as an error that wraps
+// syscall.EADDRINUSE. After an error nothing is bound.
+func (s *Server) Bind() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != created {
 		return ErrStopped
 	}
+	if err := s.bind(); err != nil {
+		s.unbind()
+		return err
+	}
+	s.state = bound
+	return nil
+}
+
+func (s *Server) unbind() {
+	closeAll(s.sockets)
+	s.sockets = nil
+	if s.udp != nil {
+		s.udp.close()
+		s.udp.sockets, s.udp.addresses, s.udp.readers = nil, nil, nil
+	}
+	for _, g := range s.groups {
+		g.sockets = nil
+	}
+}
+
+// Start serves in the background. After an error nothing was started and nothing is bound.
+func (s *Server) Start() error {
+	if err := s.Bind(); err != nil && !errors.Is(err, ErrStopped) {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != bound {
+		return ErrStopped
+	}
 	if err := s.start(); err != nil {
-		closeAll(s.sockets)
-		s.sockets = nil
-		if s.udp != nil {
-			s.udp.close()
-			s.udp.sockets, s.udp.readers = nil, nil
-		}
-		for _, g := range s.groups {
-			g.sockets = nil
-		}
+		s.unbind()
 		return err
 	}
 	s.state = running
@@ -262,15 +305,20 @@ func (s *Server) Start() error {
 	return nil
 }
 
-// start binds all sockets, then starts the loops. The caller holds mu, and closes the sockets after an error.
-func (s *Server) start() error {
+// bind binds all sockets. The caller holds mu, and closes the sockets after an error.
+func (s *Server) bind() error {
 	for i := range s.o.Listen {
 		l := &s.o.Listen[i]
 		if l.TLS != NoTLS && s.o.TLS == nil {
 			return fmt.Errorf("server: listen on %s: TLS without certificates", l.Address)
 		}
-		bound, left, err := bind(l)
+		bound, err := s.rebind(l)
+		var left error
+		if err == nil && len(bound) == 0 {
+			bound, left, err = bind(l)
+		}
 		if err != nil {
+			closeAll(bound)
 			return err
 		}
 		if left != nil {
@@ -282,10 +330,14 @@ func (s *Server) start() error {
 	}
 	s.conns.next = uint64(len(s.sockets)) // theirs are the first numbers of stats conns
 	if s.udp != nil {
-		if err := s.udp.bind(); err != nil {
-			return err
-		}
+		return s.udp.bind()
 	}
+	return nil
+}
+
+// start starts the loops. The caller holds mu, and closes the sockets after an error.
+func (s *Server) start() error {
+	s.dropSockets()
 	for i, g := range s.groups {
 		if err := g.start(s); err != nil {
 			over, cancel := context.WithCancel(context.Background())
@@ -299,6 +351,7 @@ func (s *Server) start() error {
 	if s.udp != nil {
 		s.udp.start()
 	}
+	s.adopt()
 	return nil
 }
 
@@ -347,6 +400,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	before := s.state
 	s.state = stopped
+	if before == bound {
+		s.unbind()
+	}
 	s.mu.Unlock()
 	if before != running {
 		return ErrStopped

@@ -111,6 +111,7 @@ type Stats struct {
 	InputBytes, InputSpare, ReplyBytes    int64     // held: of commands that have not arrived whole, in buffers that wait for some, of replies not taken
 	CertificateEnd                        time.Time // of the certificate that clients are shown; zero without TLS
 	Watch                                 WatchStats
+	Inherited, LeftBehind                 int64 // connections that the process before an upgrade has handed over, and those that it could not
 	Store                                 store.Stats
 }
 
@@ -129,6 +130,7 @@ func (s *Server) Stats() Stats {
 	n.AuthCmds, n.AuthErrors, n.AuthDrops = s.gate.cmds.Load(), s.gate.errors.Load(), s.gate.dropped.Load()
 	s.doors.addTo(&st)
 	st.Watch = s.watch.stats()
+	st.Inherited, st.LeftBehind = s.inheritedConns, int64(s.o.ConnsLeft)
 	if s.o.TLS != nil {
 		st.CertificateEnd = s.o.TLS.Leaf().NotAfter
 	}

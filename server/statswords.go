@@ -433,6 +433,8 @@ func (s *Server) fishStats(l *lines) {
 	l.uint("udp_received", st.Counters.UDPReceived)
 	l.uint("udp_ignored", st.Counters.UDPIgnored)
 	l.uint("udp_unsent", st.Counters.UDPUnsent)
+	l.int("upgrade_kept", st.Inherited)
+	l.int("upgrade_closed", st.LeftBehind)
 	l.uint("get_answers", st.Latency.Count())
 	for _, q := range []struct {
 		name string

@@ -46,7 +46,7 @@ func (c *netConn) noteTLS(err error) {
 	var timeout net.Error
 	var system syscall.Errno
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.As(err, &system):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, errLeft), errors.As(err, &system):
 	case errors.As(err, &timeout) && timeout.Timeout():
 	default:
 		c.tlsFault(err, func(n *Counters) { n.TLSProtoErrors++ })

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,13 +20,15 @@ import (
 // udpLoop serves datagrams. Each has its commands complete, so there are no connections: what is not complete at the end of
 // a datagram is dropped. Each command's reply is a message of its own, of one or more datagrams.
 type udpLoop struct {
-	s        *Server
-	workers  []*worker
-	borrow   []sync.Mutex // one for each worker
-	sockets  []*net.UDPConn
-	readers  []*udpReader
-	stopping chan struct{}
-	wg       sync.WaitGroup // readers
+	s         *Server
+	workers   []*worker
+	borrow    []sync.Mutex // one for each worker
+	sockets   []*net.UDPConn
+	addresses []string // of Options, for which the sockets are
+	readers   []*udpReader
+	held      pause
+	stopping  chan struct{}
+	wg        sync.WaitGroup // readers
 }
 
 // maxReplies bounds what one datagram is answered with, in bytes: once there is so much, the rest of its commands, or of a
@@ -64,6 +68,17 @@ func (l *udpLoop) bind() error {
 // bindOne opens a socket for each address of a name; those in use, or of a family that this machine lacks, are left out where
 // another can be had.
 func (l *udpLoop) bindOne(address string) error {
+	for _, f := range l.s.inherited("udp", address) {
+		socket, err := net.FilePacketConn(f)
+		f.Close()
+		if err != nil {
+			return err
+		}
+		l.add(address, socket)
+	}
+	if slices.Contains(l.addresses, address) {
+		return nil
+	}
 	addrs, err := resolve(address)
 	if err != nil {
 		return err
@@ -76,13 +91,18 @@ func (l *udpLoop) bindOne(address string) error {
 			left = cmp.Or(left, err)
 			continue
 		}
-		l.sockets = append(l.sockets, socket.(*net.UDPConn))
+		l.add(address, socket)
 		bound++
 	}
 	if bound == 0 {
 		return left
 	}
 	return nil
+}
+
+func (l *udpLoop) add(address string, socket net.PacketConn) {
+	l.sockets = append(l.sockets, socket.(*net.UDPConn))
+	l.addresses = append(l.addresses, address)
 }
 
 // number makes the readers, which have the first free numbers of the server's conns.
@@ -198,6 +218,10 @@ func (r *udpReader) serve() {
 		switch {
 		case r.l.stopped():
 			return
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if !r.l.held.wait(r.l.stopping) {
+				return
+			}
 		case err != nil:
 			if errors.Is(err, net.ErrClosed) {
 				return
@@ -232,6 +256,9 @@ func (r *udpReader) quarrel(port uint16) bool { return port == r.port || port < 
 func (r *udpReader) answer(datagram []byte, from netip.AddrPort) {
 	r.borrow.Lock()
 	defer r.borrow.Unlock()
+	if r.l.held.left.Load() {
+		return
+	}
 	r.w.begin()
 	defer r.w.end()
 	r.w.n.UDPReceived++

@@ -17,6 +17,7 @@ type watchers struct {
 	want atomic.Uint32 // protocol.Streams that somebody watches
 	ids  atomic.Uint64 // of lines
 	stop chan struct{} // closed when the server stops
+	rush chan struct{} // closed when all watchers are to be done with what they wait for; guarded by mu
 
 	store  *store.Store
 	buffer int // bytes that may wait for a watcher
@@ -64,7 +65,7 @@ type watcher struct {
 
 // open prepares for watchers. The lines of a worker's wake-up come at once, so a watcher's buffer has room for them twice.
 func (ws *watchers) open(st *store.Store, buffer, gather int) {
-	ws.stop, ws.store = make(chan struct{}), st
+	ws.stop, ws.rush, ws.store = make(chan struct{}), make(chan struct{}), st
 	ws.buffer, ws.gather = max(buffer, 2*gather), gather
 }
 
@@ -123,6 +124,9 @@ func (ws *watchers) stopped() bool {
 
 // next waits for lines and appends them; after watchTick it returns without.
 func (w *watcher) next(out []byte) []byte {
+	w.of.mu.Lock()
+	rush := w.of.rush
+	w.of.mu.Unlock()
 	tick := time.NewTimer(watchTick)
 	defer tick.Stop()
 	select {
@@ -132,10 +136,12 @@ func (w *watcher) next(out []byte) []byte {
 		select {
 		case <-gather.C:
 		case <-w.urgent:
+		case <-rush:
 		case <-w.of.stop:
 		}
 	case <-tick.C:
 	case <-w.gone:
+	case <-rush:
 	case <-w.of.stop:
 	}
 	w.of.mu.Lock()
@@ -159,6 +165,14 @@ func (w *watcher) left() bool {
 	default:
 		return false
 	}
+}
+
+// hurry has all watchers done with what they wait for.
+func (ws *watchers) hurry() {
+	ws.mu.Lock()
+	close(ws.rush)
+	ws.rush = make(chan struct{})
+	ws.mu.Unlock()
 }
 
 // show hands lines over to those who want them. The caller holds mu.

@@ -41,6 +41,10 @@ type Options struct {
 	// system in memory. An existing file is emptied unless Save left it and the sizes and Seed are the same.
 	File string
 
+	// Inherit, if not nil, is the memory of another process's store, to go on with: see HandOver and Begin. Memory is what the other
+	// store was made with, whatever is said here.
+	Inherit *Inherited
+
 	manual bool // for tests: what is over is taken out only by reap
 }
 

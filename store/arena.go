@@ -7,15 +7,18 @@ import (
 
 // arena is one reserved range of address space, of which only touched pages are memory. Everything the store keeps lies in
 // it, pointer-free and addressed by byte offset, so that the garbage collector never sees an item and a file can hold the
-// same bytes. It is anonymous memory, a file (Options.File), or, where neither is to be had, Go memory: race builds take
-// that, as the race detector is blind to mapped memory.
+// same bytes. It is a file without a name, a file (Options.File), anonymous memory, or, where none of them is to be had, Go
+// memory: race builds take that, as the race detector is blind to mapped memory.
 type arena struct {
 	mem    []byte
 	mapped bool
 	file   *os.File // nil: none
 }
 
-const pageSize = 4096
+const (
+	pageSize = 4096
+	hugePage = 2 << 20
+)
 
 // newArena reserves size bytes, all zero.
 func newArena(size uint64) (*arena, error) {

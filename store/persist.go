@@ -171,8 +171,9 @@ func structs() uint64 {
 	return n
 }
 
-// Warm tells whether Open went on with the items that Options.File held, and if not, why; without a file the reason is empty.
-func (s *Store) Warm() (bool, string) { return s.warm, s.coldWhy }
+// Warm tells whether Open went on with the items that Options.File held, or Begin with those of another process, and if not, why;
+// without a file the reason is empty.
+func (s *Store) Warm() (bool, string) { return s.warm && s.begun, s.coldWhy }
 
 // Save makes the file whole, so that the next Open with the same sizes and seed goes on with it. The store must not be used
 // any more, but for Close. Who does nevertheless, such as a load that has outlived its time, waits for ever.
@@ -227,21 +228,16 @@ func (s *Store) hold() saved {
 	return saved{clock: int64(now), wall: time.Now().UnixNano(), flushAt: s.epochs.flushAt.Load(), pool: s.p.hold()}
 }
 
-// resume makes the state that Save left the one to go on from.
+// resume makes the state that Save or HandOver left the one to go on from.
 func (s *Store) resume() {
 	sv := &s.hdr.saved
-	passed := max(time.Now().UnixNano()-sv.wall, 0) / int64(time.Millisecond)
-	base, born := Time(sv.clock+passed), time.Now()
-	if s.opt.Clock == nil {
-		s.clock = func() Time { return base + Time(time.Since(born).Milliseconds()) }
-	}
 	s.epochs.flushAt.Store(sv.flushAt)
 	s.p.load(&sv.pool)
-	s.p.setLimit(int64(s.z.memory))
+	now := s.Now()
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.due.Store(0)
-		sh.dropLeases()
+		sh.endLeases(now)
 		st := sh.st
 		st.total = st.items
 		st.evictions, st.evictedUnfetched, st.expiredUnfetched = 0, 0, 0
@@ -249,15 +245,18 @@ func (s *Store) resume() {
 	}
 }
 
-// dropLeases ends every lease, as whoever held one is gone. What settled goes on doing so.
-func (sh *shard) dropLeases() {
+// endLeases ends every open lease, as whoever held one is gone. Keys that settle, or were asked for just now, go on doing so.
+func (sh *shard) endLeases(now Time) {
+	if sh.st.leases == 0 {
+		return
+	}
 	for b := range sh.lt {
-		for _, until := range sh.lt[b].settle {
-			sh.st.settleAll = max(sh.st.settleAll, until)
+		for i, state := range sh.lt[b].state {
+			if state == leaseOpen {
+				sh.endLease(leaseEntry{&sh.lt[b], i}, now)
+			}
 		}
 	}
-	clear(sh.lt)
-	sh.st.leases = 0
 }
 
 // sum adds up the digests of everything in the arena that a later process relies on.

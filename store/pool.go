@@ -28,11 +28,12 @@ type pool struct {
 	partial  [tableClasses]uint32 // segments of index tables of each class that have room for more
 	pageMap  []uint64             // a bit a page of the page area, set when taken
 	pageHint int
-	warm     []warmRun // runs given back that are still memory, oldest first; their pages are set in pageMap
+	grown    chan struct{} // has a token when segments came into use that were not before
+	warm     []warmRun     // runs given back that are still memory, oldest first; their pages are set in pageMap
 }
 
 func newPool(a *arena, z *sizes) *pool {
-	p := &pool{a: a, z: z, meta: sliceAt[segMeta](a, z.offMeta, z.segments), hot: noSegment, cold: noSegment, partial: [tableClasses]uint32{noSegment, noSegment}}
+	p := &pool{a: a, z: z, meta: sliceAt[segMeta](a, z.offMeta, z.segments), hot: noSegment, cold: noSegment, partial: [tableClasses]uint32{noSegment, noSegment}, grown: make(chan struct{}, 1)}
 	p.pageMap = sliceAt[uint64](a, z.offPageMap, (z.pages+63)/64)
 	p.limit.Store(int64(z.memory))
 	p.avail.Store(int64(z.memory) - z.fixed)
@@ -184,6 +185,9 @@ func (p *pool) segmentLocked(why purpose) (uint32, bool) {
 	case int(p.fresh) < p.z.segments:
 		n = p.fresh
 		p.fresh++
+		if uint64(n)<<p.z.segShift&(hugePage-1) == 0 {
+			p.tellGrown()
+		}
 		p.cool(int64(p.z.segment))
 		p.resident += int64(p.z.segment)
 	default:

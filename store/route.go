@@ -281,6 +281,9 @@ func (s *Store) SetRoutes(rs []Route) ([]RouteID, error) {
 		}
 	}
 	s.routes.Store(next)
+	if !s.begun { // Begin does the rest
+		return ids, nil
+	}
 	for i := range s.shards { // items may be over sooner than was planned
 		sh := &s.shards[i]
 		sh.lock(s.Now())

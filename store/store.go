@@ -48,6 +48,7 @@ type Store struct {
 	passRecords  atomic.Uint64
 	warm         bool   // the items were there already
 	coldWhy      string // why not
+	kept         header // after HandOver: what TakeBack restores
 	holds        holds
 	reaping      sync.Mutex   // one reap at a time; taken before all other locks
 	swept        uint64       // epochs.moved when the shards were last seen to catch up; reaping guards it
@@ -57,8 +58,9 @@ type Store struct {
 	making       chan struct{} // holds a token while somebody is in AwaitRoom
 	crawls       atomic.Uint64 // times that Crawl was called
 	crawled      atomic.Uint64 // those that are over
-	quit         chan struct{}
-	stopOnce     sync.Once
+	quit         chan struct{} // closed when the background work is to end
+	working      bool          // it has begun, and not ended
+	begun        bool          // the memory is this process's
 	background   sync.WaitGroup
 	saving       atomic.Bool  // a snapshot is being written
 	loading      atomic.Bool  // or loaded
@@ -101,11 +103,17 @@ func Open(o Options) (*Store, error) {
 	if err := s.SetPasses(o.PassInline, o.PassBackground); err != nil {
 		return nil, err
 	}
-	why, err := s.openArena()
+	var why string
+	var err error
+	if o.Inherit != nil {
+		err = s.inherit()
+	} else {
+		why, err = s.openArena()
+	}
 	if err != nil {
 		return nil, err
 	}
-	s.warm, s.coldWhy = o.File != "" && why == "", why
+	s.warm, s.coldWhy = (o.File != "" || o.Inherit != nil) && why == "", why
 	s.a.hugePages(s.z.offSegments, s.z.offPages-s.z.offSegments)
 	s.hdr = at[header](s.a, 0)
 	if !s.warm {
@@ -120,18 +128,38 @@ func Open(o Options) (*Store, error) {
 		s.openShard(i)
 		s.openData(i)
 	}
-	if s.warm {
+	s.wake, s.crawl, s.making = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1)
+	switch {
+	case o.Inherit != nil: // Begin does the rest
+		return s, nil
+	case s.warm:
+		sv := &s.hdr.saved
+		passed := max(time.Now().UnixNano()-sv.wall, 0) / int64(time.Millisecond)
+		base, born := Time(sv.clock+passed), time.Now()
+		if o.Clock == nil {
+			s.clock = func() Time { return base + Time(time.Since(born).Milliseconds()) }
+		}
 		s.resume()
-	} else if !s.begin() {
+		s.p.setLimit(int64(s.z.memory))
+	case !s.begin():
 		_ = s.a.close()
 		return nil, fmt.Errorf("%w: memory limit of %d bytes is too small for its tables", ErrOptions, o.Memory)
 	}
-	s.wake, s.crawl, s.making, s.quit = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{})
+	s.start()
+	return s, nil
+}
+
+// start begins the background work.
+func (s *Store) start() {
+	s.quit, s.working, s.begun = make(chan struct{}), true, true
 	s.background.Go(s.keepReserve)
-	if !o.manual {
+	if s.a.mapped && s.a.file != nil && s.z.memory >= hugeLeast {
+		s.p.tellGrown()
+		s.background.Go(s.keepHuge)
+	}
+	if !s.opt.manual {
 		s.background.Go(s.keepReaping)
 	}
-	return s, nil
 }
 
 // setReserve derives the reserve from the limit.
@@ -242,10 +270,13 @@ func (s *Store) Close() error {
 	return s.a.close()
 }
 
-// stop ends the background work.
+// stop ends the background work, if there is any.
 func (s *Store) stop() {
-	s.stopOnce.Do(func() { close(s.quit) })
-	s.background.Wait()
+	if s.working {
+		s.working = false
+		close(s.quit)
+		s.background.Wait()
+	}
 }
 
 // Now reads the item clock.

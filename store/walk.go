@@ -6,6 +6,17 @@ type Cursor struct {
 	pos        uint64
 }
 
+// Place is the cursor as plain numbers, for another process that goes on with the same memory: see CursorAt.
+func (c *Cursor) Place() [3]uint64 { return [3]uint64{uint64(c.shard), uint64(c.log), c.pos} }
+
+// CursorAt is the cursor whose Place that is. One that no cursor has is at the end.
+func CursorAt(place [3]uint64) Cursor {
+	if place[0] > 1<<16 || place[1] >= logCount {
+		return Cursor{shard: 1 << 16}
+	}
+	return Cursor{shard: int(place[0]), log: int(place[1]), pos: place[2]}
+}
+
 // Walked is what Walk shows of an item. Key aliases the store and is valid only during the call.
 type Walked struct {
 	Key                []byte

@@ -32,14 +32,15 @@ const protocolVersion = server.DefaultVersion
 
 // app is everything that runs, wired.
 type app struct {
-	log    zerolog.Logger
-	store  *store.Store
-	filler *filler.Filler
-	server *server.Server
-	admin  *admin.Admin // nil: HTTP is off
-	stop   chan bool    // a client sent shutdown; true: graceful
-	seed   hasher.Seed
-	table  atomic.Pointer[normalizer.Table]
+	log     zerolog.Logger
+	store   *store.Store
+	filler  *filler.Filler
+	server  *server.Server
+	admin   *admin.Admin // nil: HTTP is off
+	adminAt string       // as configured when it began
+	stop    chan bool    // a client sent shutdown; true: graceful
+	seed    hasher.Seed
+	table   atomic.Pointer[normalizer.Table]
 
 	tracker  warm.Tracker
 	warmer   *warm.Warmer
@@ -56,26 +57,45 @@ type app struct {
 	sources sources
 	ids     map[string]store.RouteID // of the routes, by name
 	closed  bool
+
+	fills fillGate
+	demo  bool         // the sources were there before
+	heir  *heir        // nil: no upgrade has started this process
+	left  *server.Held // what of the server is still here after an upgrade
+	next  int          // the process that goes on then
 }
 
 // newApp builds what c, read from in, describes and starts nothing but background work. opened holds sources that are there
 // already, by name; newApp opens the others and owns all of them. certificates are nil without TLS.
 func newApp(in config.Input, c *config.Config, opened sources, certificates *server.Certificates, log zerolog.Logger) (*app, error) {
-	a := &app{log: log, input: in, login: &c.Options, sources: opened, stop: make(chan bool, 1)}
+	return newAppAfter(nil, in, c, opened, certificates, log)
+}
+
+// newAppAfter is newApp for the process that goes on where another has stopped, which h has learnt of. Nothing of what that one
+// may have to take back is changed: takeOver does that. A nil h is none.
+func newAppAfter(h *heir, in config.Input, c *config.Config, opened sources, certificates *server.Certificates, log zerolog.Logger) (_ *app, err error) {
+	a := &app{log: log, input: in, login: &c.Options, sources: opened, stop: make(chan bool, 1), heir: h}
 	a.config.Store(c)
-	users, err := readUsers(a.login)
-	if err != nil {
-		return nil, err
-	}
+	var users *server.Users
+	var inherited *store.Inherited
 	seed := hasher.NewSeed()
-	if c.MemoryFile != "" {
-		if saved, ok := store.SavedSeed(c.MemoryFile); ok {
+	if h != nil {
+		users, inherited = h.users, &store.Inherited{File: h.memory, State: h.estate.State}
+		if seed, err = store.InheritedSeed(h.memory); err != nil {
+			return nil, systemError{err}
+		}
+	} else {
+		if users, err = readUsers(a.login); err != nil {
+			return nil, err
+		}
+		if saved, ok := store.SavedSeed(c.MemoryFile); ok && c.MemoryFile != "" {
 			seed = saved
 		}
 	}
 	memory, most := fitMemory(c.Memory, groupLimit(os.DirFS("/")), log)
 	s, err := store.Open(store.Options{
-		Memory: memory, MostMemory: most, MaxItem: c.MaxItem, NoEvict: c.NoEvict, NoCAS: c.NoCAS, NoSharing: c.NoSharing,
+		Inherit: inherited,
+		Memory:  memory, MostMemory: most, MaxItem: c.MaxItem, NoEvict: c.NoEvict, NoCAS: c.NoCAS, NoSharing: c.NoSharing,
 		PassInline: c.PassInline, PassBackground: c.PassBack,
 		Seed: seed, KeyHash: seed.Key, Digest: seed.Payload, File: c.MemoryFile,
 	})
@@ -87,7 +107,8 @@ func newApp(in config.Input, c *config.Config, opened sources, certificates *ser
 	}
 	a.store, a.seed = s, seed
 	a.snapshots = snapshot.New(s, snapshotOptions(&c.Snapshot), log)
-	if kept, why := s.Warm(); kept {
+	if kept, why := s.Warm(); h != nil {
+	} else if kept {
 		log.Info().Str("file", c.MemoryFile).Int64("items", s.Stats().Items).Msg("going on with the items of the memory file")
 	} else if why != "" {
 		log.Warn().Str("file", c.MemoryFile).Str("reason", why).Msg("starting with an empty cache")
@@ -107,6 +128,9 @@ func newApp(in config.Input, c *config.Config, opened sources, certificates *ser
 		Operator:   server.Operator{Reload: a.reload, Pattern: a.pattern, Warm: a.warmLines, Snapshot: a.snapshots.Save, SnapshotState: a.snapshotState},
 		Listen:     listeners(c), UDP: udpAddresses(c), TLS: certificates, WaitForRoom: !c.MaxConnsFast, ReqsPerEvent: c.ReqsPerEvent,
 		AdminWords: map[string]server.AdminWords{"any": server.WordsAny, "off": server.WordsNone}[c.Admin.Words],
+	}
+	if h != nil {
+		o.Sockets, o.Conns, o.ConnsLeft = h.sockets, h.conns, h.estate.Left
 	}
 	if c.AllowStop {
 		o.OnShutdown = func(graceful bool) {
@@ -169,7 +193,7 @@ func (a *app) startFiller(c *config.Config) (*normalizer.Table, error) {
 		return nil, err
 	}
 	a.filler, err = filler.New(filler.Options{
-		Sources: sourceSpecs(c, a.sources), Routes: a.fillerRoutes(c, ids, table), Hooks: tracked(hooks(a.store), &a.tracker), Logger: a.log, MaxValue: c.MaxItem,
+		Sources: sourceSpecs(c, a.sources), Routes: a.fillerRoutes(c, ids, table), Hooks: tracked(a.fills.hooks(hooks(a.store)), &a.tracker), Logger: a.log, MaxValue: c.MaxItem,
 	})
 	if err != nil {
 		return nil, usageError{err}

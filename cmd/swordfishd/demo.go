@@ -54,7 +54,7 @@ func demo(args []string, out, errOut io.Writer) error {
 	}
 	fmt.Fprintf(out, "Loaded %d devices, %d countries and %d characteristics into an embedded database in %d ms.\n",
 		len(testdata.Devices()), len(testdata.Countries()), len(testdata.Characteristics()), time.Since(began).Milliseconds())
-	return serveConfig(in, c, sources{"demo": {Source: sqlite.New(db)}}, errOut, func(a *app) error {
+	return serveConfig(nil, in, c, sources{"demo": {Source: sqlite.New(db)}}, errOut, func(a *app) error {
 		printDemo(out, a)
 		return nil
 	})

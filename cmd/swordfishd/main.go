@@ -181,6 +181,7 @@ Examples:
 Exit codes: 0 stopped as asked; 1 failed while running; 64 usage or configuration; 67 no such user; 71 the system refused (address taken, no
 memory). SIGTERM and SIGINT finish the commands in hand and stop; a second one stops at once. SIGHUP reads the configuration
 again, as reload does on telnet; a bad one changes nothing. SIGUSR1 stops and keeps the items where -e names a file.
+SIGUSR2 has the program that lies at this one's path now go on with sockets, items and connections; if it cannot, nothing changes.
 `)
 	_, err := io.WriteString(out, b.String())
 	return err

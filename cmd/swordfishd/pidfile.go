@@ -12,7 +12,7 @@ import (
 // writePID writes the process id to the file of -P, renamed into place so that nobody finds it empty. What goes wrong is
 // logged and no reason to stop, as in memcached.
 func (a *app) writePID(name string) {
-	if pid := readPID(name); pid > 0 && pid != os.Getpid() {
+	if pid := readPID(name); pid > 0 && pid != os.Getpid() && a.heir == nil {
 		if err := syscall.Kill(pid, 0); err == nil || errors.Is(err, syscall.EPERM) {
 			a.log.Warn().Str("file", name).Int("pid", pid).Msg("the pid file contained the pid of a running process")
 		}

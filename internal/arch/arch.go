@@ -22,7 +22,7 @@ type rule struct {
 // without any line is an error, so that a new one starts with a decision.
 var rules = map[string]rule{
 	"cmd/swordfishd": {
-		project: []string{"admin", "config", "filler", "filler/...", "hasher", "normalizer", "protocol", "replica", "requestlog", "server", "snapshot", "store", "testdata", "warm"},
+		project: []string{"admin", "config", "filler", "filler/...", "hasher", "normalizer", "protocol", "replica", "requestlog", "server", "snapshot", "store", "testdata", "upgrade", "warm"},
 		modules: []string{"github.com/alecthomas/kong", "github.com/mattn/go-isatty", "github.com/mattn/go-colorable", "github.com/rs/zerolog", "github.com/vbauerster/mpb/v8", "golang.org/x/sys", "golang.org/x/term"},
 		why:     "cmd wires everything by hand, and nothing imports cmd",
 	},
@@ -43,6 +43,10 @@ var rules = map[string]rule{
 		project: []string{"server", "filler", "snapshot", "store", "warm"},
 		modules: []string{"github.com/prometheus/client_golang", "github.com/rs/zerolog"},
 		why:     "admin shows the figures of server, filler, snapshot and store over HTTP; what changes anything is handed in, and nobody else imports Prometheus",
+	},
+	"upgrade": {
+		modules: []string{"golang.org/x/sys"},
+		why:     "upgrade is a conversation between two processes: what they hand over is cmd's business",
 	},
 	"protocol": {
 		why: "protocol turns bytes into requests and results into bytes: it knows no socket, clock or store",

@@ -1,0 +1,556 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"swordfish/internal/testenv"
+)
+
+// lineage is a server that is upgraded: one process after the other.
+type lineage struct {
+	*server
+	pidFile string
+	pid     int
+	log     string
+	program string // where its binary lies, a copy of its own
+}
+
+// found starts a server with a pid file, a binary of its own and a memory that can be handed over.
+func found(t *testing.T, args ...string) *lineage {
+	t.Helper()
+	// Whoever is left when its parent ends becomes our child, so that we see how it ends.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	l := &lineage{pidFile: filepath.Join(dir, "pid"), program: filepath.Join(dir, "swordfishd")}
+	l.install(t)
+	if raceEnabled {
+		args = append(args, "-e", filepath.Join(dir, "memory"))
+	}
+	own := func(t testing.TB, args ...string) *exec.Cmd {
+		cmd := command(t, args...)
+		cmd.Path, cmd.Args[0] = l.program, l.program
+		return cmd
+	}
+	args = append(args, "-P", l.pidFile)
+	if slices.Contains(args, "-s") { // there is no port to wait for
+		l.server = &server{process: startCommand(t, nil, own(t, args...))}
+		eventually(t, "the server writes its pid", func() bool {
+			_, err := os.Stat(l.pidFile)
+			return err == nil || !l.running()
+		})
+	} else {
+		l.server = serveCommand(t, nil, "", own, args...)
+	}
+	l.pid, l.log = l.cmd.Process.Pid, l.server.log
+	t.Cleanup(func() {
+		if l.pid != l.cmd.Process.Pid {
+			if err := syscall.Kill(l.pid, syscall.SIGTERM); err != nil {
+				t.Errorf("process %d: %v", l.pid, err)
+			}
+			l.gone(t, l.pid)
+		}
+		if t.Failed() {
+			t.Logf("standard error of the servers:\n%s", tail(l.log))
+		}
+	})
+	return l
+}
+
+// install puts the binary where the server's lies, as a package manager does: beside it, and renamed.
+func (l *lineage) install(t *testing.T) {
+	t.Helper()
+	from, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(l.program+".new", b, 0o755)
+	}
+	if err = errors.Join(err, os.Rename(l.program+".new", l.program)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// gone waits until a process of the lineage has ended and wants exit code 0.
+func (l *lineage) gone(t *testing.T, pid int) {
+	t.Helper()
+	if pid == l.cmd.Process.Pid {
+		l.wait(0)
+		return
+	}
+	eventually(t, fmt.Sprintf("process %d ends", pid), func() bool {
+		var status unix.WaitStatus
+		got, err := unix.Wait4(pid, &status, unix.WNOHANG, nil)
+		if err != nil {
+			t.Fatalf("process %d: %v", pid, err)
+		}
+		if got == pid && status.ExitStatus() != 0 {
+			t.Errorf("process %d ended with %v", pid, status)
+		}
+		return got == pid
+	})
+}
+
+// upgrade has the next process go on and waits until the one before has ended.
+func (l *lineage) upgrade(t *testing.T) {
+	t.Helper()
+	old := l.pid
+	if err := syscall.Kill(old, syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "another process writes the pid file", func() bool {
+		b, err := os.ReadFile(l.pidFile)
+		if err != nil {
+			return false
+		}
+		if log, err := os.ReadFile(l.log); err == nil && bytes.Contains(log, []byte("no upgrade")) {
+			t.Fatalf("no upgrade:\n%s", tail(l.log))
+		}
+		pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+		if err == nil && pid != old {
+			l.pid = pid
+		}
+		return l.pid != old
+	})
+	l.gone(t, old)
+}
+
+// fds counts the open descriptors of the process.
+func (l *lineage) fds(t *testing.T) int {
+	t.Helper()
+	all, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", l.pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
+}
+
+// private returns the memory that the process shares with nobody, in bytes.
+func (l *lineage) private(t *testing.T) int64 {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", l.pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "RssAnon:")
+	line, _, _ := strings.Cut(rest, "kB")
+	kib, err := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kib << 10
+}
+
+// load is what clients do during upgrades: ask for what is there, with every answer checked and timed.
+type load struct {
+	t       *testing.T
+	stop    chan struct{}
+	wg      sync.WaitGroup
+	asked   atomic.Int64
+	longest atomic.Int64 // nanoseconds
+	fault   atomic.Pointer[error]
+}
+
+func (l *load) run(what string, once func(i int) error) {
+	l.wg.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-l.stop:
+				return
+			default:
+			}
+			began := time.Now()
+			if err := once(i); err != nil {
+				err = fmt.Errorf("%s, question %d: %w", what, i, err)
+				l.fault.CompareAndSwap(nil, &err)
+				return
+			}
+			took := int64(time.Since(began))
+			l.asked.Add(1)
+			for old := l.longest.Load(); took > old && !l.longest.CompareAndSwap(old, took); old = l.longest.Load() {
+			}
+		}
+	})
+}
+
+// more waits until n more questions were answered.
+func (l *load) more(n int64) {
+	l.t.Helper()
+	from := l.asked.Load()
+	eventually(l.t, "clients go on", func() bool {
+		if err := l.fault.Load(); err != nil {
+			l.t.Fatal(*err)
+		}
+		return l.asked.Load() >= from+n
+	})
+}
+
+const upgradeKeys = 5000
+
+func upgradeKey(i int) string { return fmt.Sprint("key:", i*7919%upgradeKeys) }
+
+// expect sends a request and wants an answer, byte by byte.
+func expect(c *client, request, answer string) error {
+	c.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(c, request); err != nil {
+		return err
+	}
+	got := make([]byte, len(answer))
+	if _, err := io.ReadFull(c.in, got); err != nil {
+		return fmt.Errorf("%w after %q", err, got)
+	}
+	if string(got) != answer {
+		return fmt.Errorf("got %q, want %q", got, answer)
+	}
+	return nil
+}
+
+// TestE2EUpgradeUnderLoad upgrades a server several times in a row while clients of all kinds use it: no error, nothing missing,
+// nobody refused. With E2E_RECORD it tells how long clients waited at most.
+func TestE2EUpgradeUnderLoad(t *testing.T) {
+	php := testenv.PHP(t)
+	l := found(t, "-m", "256", "-U", "-1", "-t", "2", "-o", "admin=127.0.0.1:0")
+	host, port, _ := net.SplitHostPort(l.addr)
+	c := dial(t, l.addr)
+	for i := range upgradeKeys {
+		key := fmt.Sprint("key:", i)
+		c.want("STORED", "set %s 0 0 %d\r\nvalue of %s", key, len("value of "+key), key)
+	}
+	c.want("STORED", "set counter 0 0 1\r\n0")
+	c.want("STORED", "set once 0 0 1\r\nx")
+	c.send("gets once\r\n")
+	once := c.line()
+	c.line()
+	c.line()
+
+	stop := filepath.Join(t.TempDir(), "stop")
+	var pages []*exec.Cmd
+	var said []*bytes.Buffer
+	for i, mode := range []string{"text", "binary", "text"} {
+		out := new(bytes.Buffer)
+		cmd := exec.Command(php, "-d", "display_errors=stderr", "testdata/loop.php", host, port, fmt.Sprint("php", i), mode, stop)
+		cmd.Stdout, cmd.Stderr = out, out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		pages, said = append(pages, cmd), append(said, out)
+	}
+	clients := &load{t: t, stop: make(chan struct{})}
+	connected := func() *client {
+		c, err := connect(l.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	text, pipeline, meta, binary, counter := connected(), connected(), connected(), connected(), connected()
+	clients.run("text", func(i int) error {
+		key := upgradeKey(i)
+		return expect(text, "get "+key+"\r\n", fmt.Sprintf("VALUE %s 0 %d\r\nvalue of %s\r\nEND\r\n", key, len("value of "+key), key))
+	})
+	clients.run("pipeline", func(i int) error {
+		big := strings.Repeat(fmt.Sprint(i%10), 20_000)
+		set := fmt.Sprintf("set big 0 0 %d\r\n%s\r\n", len(big), big)
+		return expect(pipeline, strings.Repeat(set, 5)+"get big\r\n", strings.Repeat("STORED\r\n", 5)+"VALUE big 0 20000\r\n"+big+"\r\nEND\r\n")
+	})
+	clients.run("meta", func(i int) error {
+		key := upgradeKey(i)
+		return expect(meta, "mg "+key+" v\r\n", fmt.Sprintf("VA %d\r\nvalue of %s\r\n", len("value of "+key), key))
+	})
+	clients.run("binary", func(i int) error {
+		noop := "\x80\x0a" + strings.Repeat("\x00", 10) + fmt.Sprintf("%04d", i%10_000) + strings.Repeat("\x00", 8)
+		return expect(binary, noop, "\x81\x0a"+strings.Repeat("\x00", 10)+fmt.Sprintf("%04d", i%10_000)+strings.Repeat("\x00", 8))
+	})
+	clients.run("counter", func(i int) error { return expect(counter, "incr counter 1\r\n", fmt.Sprintf("%d\r\n", i+1)) })
+	clients.run("newcomers", func(i int) error {
+		c, err := connect(l.addr)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return expect(c, "mn\r\n", "MN\r\n")
+	})
+	cut := dial(t, l.addr) // in the middle of a value all the time
+	cut.send("set cut 0 0 60\r\n")
+
+	clients.more(500)
+	var fds, private []int64
+	for turn := range longer(6) {
+		if turn%2 == 1 {
+			l.install(t)
+		}
+		cut.send("part%d ", turn%10)
+		l.upgrade(t)
+		clients.more(500)
+		fds, private = append(fds, int64(l.fds(t))), append(private, l.private(t))
+	}
+	for range (60 - 6*longer(6)%60) % 60 {
+		cut.send("x")
+	}
+	cut.want("STORED", "")
+	close(clients.stop)
+	clients.wg.Wait()
+	if err := clients.fault.Load(); err != nil {
+		t.Error(*err)
+	}
+	if err := os.WriteFile(stop, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	longest := time.Duration(clients.longest.Load())
+	for i, cmd := range pages {
+		err := cmd.Wait()
+		var asked, errors, misses int
+		var ms float64
+		if n, scanErr := fmt.Sscanf(said[i].String(), "%d %d %d %f", &asked, &errors, &misses, &ms); err != nil || n != 4 || asked == 0 || errors+misses > 0 {
+			t.Errorf("php: %v, %v: %s", err, scanErr, said[i])
+		}
+		longest = max(longest, time.Duration(ms*float64(time.Millisecond)))
+	}
+	for i := range upgradeKeys {
+		if !c.hits(fmt.Sprint("key:", i)) {
+			t.Fatalf("key:%d is missing", i)
+		}
+	}
+	c.send("gets once\r\n")
+	if got := c.line(); got != once {
+		t.Errorf("got %q, was %q", got, once)
+	}
+	c.line()
+	c.line()
+	if n := c.stat("", "rejected_connections"); n != 0 {
+		t.Errorf("%d connections were refused", n)
+	}
+	if n := c.stat("fish", "upgrade_kept"); n < 8 {
+		t.Errorf("only %d connections went along", n)
+	}
+	// A newcomer may be there at one count and not at another.
+	if first, last := fds[0], fds[len(fds)-1]; last > first+4 {
+		t.Errorf("descriptors at the end of each upgrade: %v", fds)
+	}
+	if first, last := private[0], private[len(private)-1]; last > first+first/2+16<<20 {
+		t.Errorf("private bytes at the end of each upgrade: %v", private)
+	}
+	text2 := fmt.Sprintf("%d upgrades in a row, 6 Go clients and 3 php-memcached clients; %d answers checked.", longer(6), clients.asked.Load())
+	t.Logf("%s The longest wait of a client: %v", text2, longest)
+	if recording() {
+		tb := &table{head: []string{"upgrades", "answers", "longest wait of a client, ms", "stood still, ms"}}
+		tb.row(longer(6), clients.asked.Load(), float64(longest.Microseconds())/1000, strings.Join(stoodStill(l.log), " "))
+		record(t, "Upgrade under load", text2, tb)
+	}
+}
+
+// stoodStill are the times for which servers stood still, as their log has them.
+func stoodStill(log string) (all []string) {
+	b, _ := os.ReadFile(log)
+	for line := range strings.Lines(string(b)) {
+		if _, rest, ok := strings.Cut(line, `"stood_still":`); ok {
+			ms, _, _ := strings.Cut(rest, ",")
+			all = append(all, ms)
+		}
+	}
+	return all
+}
+
+// TestE2EUpgradeOfEverySocket keeps a UNIX socket, HTTP and UDP, closes TLS after its reply, and keeps the memory file.
+func TestE2EUpgradeOfEverySocket(t *testing.T) {
+	pair := testenv.NewAuthority(t, "authority").Issue(t, "server", nil)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "memory")
+	l := found(t, "-l", "notls:127.0.0.2", "-U", "-1", "-m", "64", "-Z", "-o", "ssl_chain_cert="+pair.File+",ssl_key="+pair.KeyFile,
+		"-e", file, "-o", "admin=127.0.0.1:0")
+	at := func(what string) string {
+		t.Helper()
+		b, err := os.ReadFile(l.log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := ""
+		for line := range strings.Lines(string(b)) {
+			if address == "" && strings.Contains(line, what) {
+				_, rest, _ := strings.Cut(line, `"address":"`)
+				address, _, _ = strings.Cut(rest, `"`)
+			}
+		}
+		return address
+	}
+	eventually(t, "HTTP listens", func() bool { return at("admin listening") != "" })
+	eventually(t, "UDP is answered", func() bool { return at("answering UDP") != "" })
+	admin, secret, udp := at("admin listening"), l.addr, at("answering UDP")
+	c := dial(t, at(`"address":"127.0.0.2:`)) // what answers UDP there comes later in the log
+	c.want("STORED", "set a 0 0 1\r\nx")
+	for turn := range 3 {
+		s, err := tls.Dial("tcp", secret, &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.SetDeadline(time.Now().Add(patience))
+		in := bufio.NewReader(s)
+		if err := expect(&client{t: t, Conn: s, in: in}, "mn\r\n", "MN\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		l.upgrade(t)
+		if rest, err := io.ReadAll(in); err != nil || len(rest) > 0 {
+			t.Errorf("the connection with TLS ends with %q, %v", rest, err)
+		}
+		if n := c.stat("fish", "upgrade_closed"); n != 1 {
+			t.Errorf("%d connections were closed, want the one with TLS", n)
+		}
+		d, err := net.Dial("udp", udp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.SetDeadline(time.Now().Add(patience))
+		head := "\x00\x07\x00\x00\x00\x01\x00\x00"
+		io.WriteString(d, head+"get a\r\n")
+		got := make([]byte, 100)
+		if n, err := d.Read(got); string(got[:n]) != head+"VALUE a 0 1\r\nx\r\nEND\r\n" {
+			t.Errorf("UDP: %q, %v", got[:n], err)
+		}
+		d.Close()
+		resp, err := http.Get("http://" + admin + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if want := `swordfish_upgrade_connections{fate="closed"} 1`; err != nil || !strings.Contains(string(body), want) {
+			t.Errorf("turn %d: the metrics do not have %s: %v", turn, want, err)
+		}
+	}
+	// The memory file is the last one's, and kept by a stop.
+	if err := syscall.Kill(l.pid, syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	l.gone(t, l.pid)
+	s := serve(t, "", "-m", "64", "-e", file, "-P", l.pidFile)
+	l.pid = l.cmd.Process.Pid // it has ended as it should
+	if c := dial(t, s.addr); !c.hits("a") {
+		t.Error("the item is not in the memory file")
+	}
+}
+
+// TestE2EUpgradeOfAUnixSocket is about the socket's file, which has to stay until the last process ends.
+func TestE2EUpgradeOfAUnixSocket(t *testing.T) {
+	dir, err := os.MkdirTemp("", "sf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path := filepath.Join(dir, "socket")
+	talk := func() *client {
+		conn, err := net.DialTimeout("unix", path, patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		return &client{t: t, Conn: conn, in: bufio.NewReader(conn)}
+	}
+	l := found(t, "-s", path, "-o", "admin=off")
+	c := talk()
+	c.want("STORED", "set a 0 0 1\r\nx")
+	for range 3 {
+		l.upgrade(t)
+		for _, c := range []*client{c, talk()} {
+			if !c.hits("a") {
+				t.Error("the item is missing")
+			}
+		}
+	}
+	if err := syscall.Kill(l.pid, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	l.gone(t, l.pid)
+	l.pid = l.cmd.Process.Pid
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket's file is left: %v", err)
+	}
+}
+
+// TestE2EUpgradeToSomethingBroken leaves the old process serving, with the reason in its log, and lets the next try succeed.
+func TestE2EUpgradeToSomethingBroken(t *testing.T) {
+	tests := map[string]struct {
+		program string // shell; empty: the real one
+		spoil   func(l *lineage, dir string) error
+		want    string
+	}{
+		"ends":            {program: "#!/bin/sh\nexit 1\n", want: "exit status 1"},
+		"is no program":   {program: "not a program", want: "cannot be started"},
+		"hangs":           {program: "#!/bin/sh\nexec sleep 1000\n", want: "it did not answer in time"},
+		"is another kind": {program: "#!/bin/sh\nexec 3>&-\nexec sleep 1000\n", want: "the new process did not take over"},
+		"refuses its configuration": {want: "nonsense", spoil: func(_ *lineage, dir string) error {
+			return os.WriteFile(filepath.Join(dir, "swordfish.yaml"), []byte("nonsense: 1\n"), 0o644)
+		}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			config := writeFile(t, dir, "swordfish.yaml", "{}\n")
+			l := found(t, "-m", "64", "-o", "admin=127.0.0.1:0", "--config="+config)
+			c := dial(t, l.addr)
+			c.want("STORED", "set a 0 0 1\r\nx")
+			before := l.fds(t)
+			if test.program != "" {
+				if err := errors.Join(os.WriteFile(l.program+".new", []byte(test.program), 0o755), os.Rename(l.program+".new", l.program)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if test.spoil != nil {
+				if err := test.spoil(l, dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+			l.signal(syscall.SIGUSR2)
+			eventually(t, "the log tells why", func() bool {
+				if !c.hits("a") {
+					t.Fatal("the item is missing")
+				}
+				b, err := os.ReadFile(l.log)
+				return err == nil && bytes.Contains(b, []byte("no upgrade: this process serves on"))
+			})
+			b, err := os.ReadFile(l.log)
+			if err != nil || !bytes.Contains(b, []byte(test.want)) {
+				t.Errorf("the log does not have %q:\n%s", test.want, b)
+			}
+			c.want("STORED", "set b 0 0 1\r\nx")
+			if after := l.fds(t); after > before {
+				t.Errorf("%d descriptors, were %d", after, before)
+			}
+			// Once it is put right it works.
+			l.install(t)
+			if err := errors.Join(os.WriteFile(config, []byte("{}\n"), 0o644), os.Truncate(l.log, 0)); err != nil {
+				t.Fatal(err)
+			}
+			l.upgrade(t)
+			if !c.hits("a") || !c.hits("b") {
+				t.Error("an item is missing")
+			}
+		})
+	}
+}
