@@ -380,7 +380,7 @@ func reply(st store.Status) protocol.Reply {
 }
 
 // flushAll makes everything absent that is stored before the moment exptime names: now, in so many seconds, or at a moment
-// by the wall clock. A moment before the server started is no moment at all, as in memcached.
+// by the wall clock, and, as in memcached, a second before that. A moment before the server started is no moment at all there.
 func (w *worker) flushAll(exptime int64) protocol.Reply {
 	w.n.CmdFlush++
 	if w.srv.o.NoFlush {
@@ -393,7 +393,7 @@ func (w *worker) flushAll(exptime int64) protocol.Reply {
 		}
 		after = max(after-w.wall.Unix(), 0)
 	}
-	w.store.FlushAll(w.now, w.now+store.Time(after*1000))
+	w.store.FlushAll(w.now, w.now+store.Time(max(after-1, 0)*1000))
 	return protocol.OK
 }
 
