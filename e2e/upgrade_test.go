@@ -47,7 +47,7 @@ func found(t *testing.T, args ...string) *lineage {
 	dir := t.TempDir()
 	l := &lineage{pidFile: filepath.Join(dir, "pid"), program: filepath.Join(dir, "swordfishd")}
 	l.install(t)
-	if raceEnabled {
+	if raceEnabled && !slices.Contains(args, "-e") {
 		args = append(args, "-e", filepath.Join(dir, "memory"))
 	}
 	own := func(t testing.TB, args ...string) *exec.Cmd {
