@@ -15,28 +15,39 @@ import (
 const canMap = true
 
 // mapMemory reserves size bytes of address space outside the Go heap: as a file without a name, which can be handed to another
-// process, or as anonymous memory where a file would be slower.
+// process, or as anonymous memory where a file would be slower or is not allowed.
 func mapMemory(size uint64) (*arena, error) {
 	if sharedIsFast() {
-		fd, err := unix.MemfdCreate("swordfish", unix.MFD_CLOEXEC)
-		if err != nil {
-			return nil, fmt.Errorf("store: memfd_create: %w", err)
+		if a, err := mapUnnamed(size); err == nil {
+			return a, nil
 		}
-		f := os.NewFile(uintptr(fd), "memory")
-		if err := f.Truncate(int64(size)); err != nil {
-			return nil, errors.Join(fmt.Errorf("store: reserve %d MiB of memory: %w", size>>20, err), f.Close())
-		}
-		a, err := mapShared(f, size)
-		if err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
-		return a, nil
 	}
 	mem, err := unix.MmapPtr(-1, 0, nil, uintptr(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_NORESERVE)
 	if err != nil {
 		return nil, fmt.Errorf("store: reserve %d MiB of address space: %w", size>>20, err)
 	}
 	return &arena{mem: unsafe.Slice((*byte)(mem), size), mapped: true}, nil
+}
+
+// mapUnnamed maps a new file of size bytes without a name. A sandbox may refuse that, and a limit on the size of files
+// (RLIMIT_FSIZE) holds for it.
+func mapUnnamed(size uint64) (*arena, error) {
+	fd, err := unix.MemfdCreate("swordfish", unix.MFD_CLOEXEC|unix.MFD_NOEXEC_SEAL)
+	if errors.Is(err, unix.EINVAL) { // before Linux 6.3; later ones can be told to want it
+		fd, err = unix.MemfdCreate("swordfish", unix.MFD_CLOEXEC)
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), "memory")
+	if err := f.Truncate(int64(size)); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	a, err := mapShared(f, size)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return a, nil
 }
 
 // openFile opens the file of an arena, made if it is not there, for this process alone.
@@ -153,8 +164,11 @@ func (a *arena) hugePages(off, n uint64) {
 }
 
 // makeHuge makes a range of hugePage bytes one page, filled with zeros where nothing was. It may take milliseconds, and whoever
-// uses the range meanwhile waits. False: this system does not do that, or has no such page left.
+// uses the range meanwhile waits. False: this system does not do that, is told not to, or has no such page left.
 func (a *arena) makeHuge(off uint64) bool {
+	if noHugePages() { // which Linux does not ask here
+		return false
+	}
 	touched.Store(uint32(a.mem[off])) // Linux refuses where there is nothing at all
 	return unix.Madvise(a.mem[off:off+hugePage], madvCollapse) == nil
 }
@@ -168,23 +182,19 @@ const madvCollapse = 25 // MADV_COLLAPSE, Linux 6.1
 // among millions of items take half as long again without. By itself Linux gives a file in memory none, but it can be told to,
 // range by range.
 var sharedIsFast = sync.OnceValue(func() bool {
-	if set, err := os.ReadFile("/sys/kernel/mm/transparent_hugepage/enabled"); err != nil || strings.Contains(string(set), "[never]") {
-		return true // there are none for anybody
+	if noHugePages() { // for anonymous memory either
+		return true
 	}
-	fd, err := unix.MemfdCreate("swordfish probe", unix.MFD_CLOEXEC)
+	a, err := mapUnnamed(hugePage)
 	if err != nil {
-		return false
-	}
-	f := os.NewFile(uintptr(fd), "memory")
-	if f.Truncate(hugePage) != nil {
-		f.Close()
-		return false
-	}
-	a, err := mapShared(f, hugePage)
-	if err != nil {
-		f.Close()
 		return false
 	}
 	defer a.close()
 	return a.makeHuge(0)
+})
+
+// noHugePages tells whether the operator of this system wants none, or it knows none.
+var noHugePages = sync.OnceValue(func() bool {
+	set, err := os.ReadFile("/sys/kernel/mm/transparent_hugepage/enabled")
+	return err != nil || strings.Contains(string(set), "[never]")
 })
