@@ -297,13 +297,21 @@ func (s *Server) rebind(l *Listener) (all []*socket, err error) {
 			return all, err
 		}
 		all = append(all, at)
-		if network == "unix" {
-			if err := at.ownFile(unixPath(l)); err != nil {
-				return all, err
-			}
-		}
 	}
 	return all, nil
+}
+
+// ownFiles makes the files of the UNIX sockets that were handed over ours. Until now they were the other process's, which may
+// have gone on by itself.
+func (s *Server) ownFiles() {
+	for _, at := range s.sockets {
+		if at.of.Network != "unix" || at.file != nil {
+			continue
+		}
+		if err := at.ownFile(unixPath(at.of)); err != nil {
+			s.o.Logger.Warn().Err(err).Str("address", at.of.Address).Msg("the socket's file")
+		}
+	}
 }
 
 // dropSockets closes the sockets that were handed over and that nobody listens on any more.

@@ -60,12 +60,20 @@ func goOns(t *testing.T, f func(t *testing.T, goOn func(s *Server, o Options) *S
 		})
 	})
 	t.Run("itself", func(t *testing.T) {
-		f(t, func(s *Server, _ Options) *Server {
+		f(t, func(s *Server, o Options) *Server {
 			h, err := s.Hold()
 			if err != nil {
 				t.Fatal(err)
 			}
-			closeFiles(h.Sockets)
+			// The other one comes as far as it may before it gives up.
+			o.Store, o.Sockets = s.o.Store, h.Sockets
+			heir := newServer(t, o)
+			if err := heir.Bind(); err != nil {
+				t.Fatal(err)
+			}
+			if err := heir.Shutdown(t.Context()); !errors.Is(err, ErrStopped) {
+				t.Errorf("shutdown: %v", err)
+			}
 			h.Resume()
 			return s
 		})

@@ -338,6 +338,7 @@ func (s *Server) bind() error {
 // start starts the loops. The caller holds mu, and closes the sockets after an error.
 func (s *Server) start() error {
 	s.dropSockets()
+	s.ownFiles()
 	for i, g := range s.groups {
 		if err := g.start(s); err != nil {
 			over, cancel := context.WithCancel(context.Background())
