@@ -471,9 +471,26 @@ func TestE2EUpgradeOfAUnixSocket(t *testing.T) {
 		t.Cleanup(func() { conn.Close() })
 		return &client{t: t, Conn: conn, in: bufio.NewReader(conn)}
 	}
-	l := found(t, "-s", path, "-o", "admin=off")
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { taken.Close() })
+	config := writeFile(t, dir, "swordfish.yaml", "admin: {listen: off}\n")
+	l := found(t, "-s", path, "--config="+config)
 	c := talk()
 	c.want("STORED", "set a 0 0 1\r\nx")
+	// The first try comes as far as listening.
+	writeFile(t, dir, "swordfish.yaml", fmt.Sprintf("admin: {listen: %q}\n", taken.Addr()))
+	l.signal(syscall.SIGUSR2)
+	eventually(t, "there is no upgrade", func() bool { return strings.Contains(tail(l.log), "no upgrade: this process serves on") })
+	if c := talk(); !c.hits("a") {
+		t.Error("the item is missing")
+	}
+	writeFile(t, dir, "swordfish.yaml", "admin: {listen: off}\n")
+	if err := os.Truncate(l.log, 0); err != nil {
+		t.Fatal(err)
+	}
 	for range 3 {
 		l.upgrade(t)
 		for _, c := range []*client{c, talk()} {
@@ -489,6 +506,40 @@ func TestE2EUpgradeOfAUnixSocket(t *testing.T) {
 	l.pid = l.cmd.Process.Pid
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the socket's file is left: %v", err)
+	}
+}
+
+// TestE2EUpgradeAndSnapshots leaves the snapshot at the stop to the process that goes on: the one before writes none.
+func TestE2EUpgradeAndSnapshots(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "snapshot")
+	args := []string{"-m", "64", "-o", "admin=127.0.0.1:0,snapshot_load,snapshot_on_stop,snapshot=" + path}
+	l := found(t, args...)
+	l.loaded() // there is none
+	c := dial(t, l.addr)
+	for turn := range 3 {
+		c.want("STORED", "set turn 0 0 1\r\n%d", turn)
+		l.upgrade(t)
+		if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) > 0 {
+			t.Errorf("turn %d: beside the snapshot that nobody asked for: %v, %v", turn, left, err)
+		}
+		if st := l.snapshotState(); st.Save.State != "none" || st.Loading.State != "none" {
+			t.Errorf("turn %d: %+v", turn, st)
+		}
+	}
+	c.want("OK", "snapshot") // it can begin
+	eventually(t, "it is written", func() bool { return l.snapshotState().Save.Done == 1 })
+	c.want("STORED", "set last 0 0 1\r\nx")
+	if err := syscall.Kill(l.pid, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	l.gone(t, l.pid)
+	l.pid = l.cmd.Process.Pid // it has ended as it should
+	s := serve(t, "", args...)
+	s.loaded()
+	if c := dial(t, s.addr); !c.hits("last") {
+		t.Error("what was set after the upgrades is not in the snapshot of the stop")
+	} else if got, _, _ := c.get("turn"); got != "2" {
+		t.Errorf("got turn %q", got)
 	}
 }
 

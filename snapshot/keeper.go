@@ -25,6 +25,7 @@ var (
 	ErrOff     = errors.New("snapshot: no file is configured; write snapshot: {path: FILE}")
 	ErrLoading = errors.New("snapshot: one is being loaded, and what is not there yet would be missing; try again later")
 	errStopped = errors.New("snapshot: the server is stopping")
+	errHeld    = errors.New("snapshot: the items are going over to another process; ask that one")
 )
 
 // Keeper writes and loads the snapshot of a store. Its methods are safe for concurrent use.
@@ -40,6 +41,7 @@ type Keeper struct {
 	o       Options
 	started bool
 	stopped bool
+	held    bool
 	saving  *counts // nil: none is being written
 	load    *Load   // nil: none is being loaded
 	cut     bool    // the load was ended by the stop
@@ -188,6 +190,8 @@ func (k *Keeper) Save() error {
 		return ErrOff
 	case k.stopped:
 		return errStopped
+	case k.held:
+		return errHeld
 	case k.load != nil:
 		return ErrLoading
 	case k.saving != nil:
@@ -196,6 +200,25 @@ func (k *Keeper) Save() error {
 	c, path := k.begin(), k.o.Path
 	k.work.Go(func() { k.write(k.ctx, path, true, c) })
 	return nil
+}
+
+// Hold keeps snapshots from being begun, for good or until Resume. False: one is being written or loaded, and nothing is kept
+// from anything.
+func (k *Keeper) Hold() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.saving != nil || k.load != nil {
+		return false
+	}
+	k.held = true
+	return true
+}
+
+// Resume ends a Hold.
+func (k *Keeper) Resume() {
+	k.mu.Lock()
+	k.held = false
+	k.mu.Unlock()
 }
 
 // begin notes that a save begins. mu is held.

@@ -71,6 +71,14 @@ func TestKeeperSchedule(t *testing.T) {
 			t.Error(err)
 		}
 		saves(4)
+		if !k.Hold() {
+			t.Error("something is said to go on")
+		}
+		if err := k.Save(); !errors.Is(err, errHeld) {
+			t.Errorf("while it is held: %v", err)
+		}
+		saves(4)
+		k.Resume()
 		x.set(0, "late", "v")
 		k.Stop(context.Background())
 		saves(5)

@@ -399,7 +399,7 @@ func putStatus(st store.PutStatus) filler.PutStatus {
 // giveUp is close for a program that has served nobody. What its memory file held is there for the next start.
 func (a *app) giveUp() {
 	warm, _ := a.store.Warm()
-	if err := a.close(context.Background(), warm); err != nil {
+	if err := a.close(context.Background(), warm && a.login.MemoryFile != ""); err != nil {
 		a.log.Error().Err(err).Msg("stop")
 	}
 }

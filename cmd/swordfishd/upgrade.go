@@ -100,6 +100,9 @@ func (a *app) upgrade(ctx context.Context, path string, args []string) error {
 	if err == nil {
 		err = a.busy() // by now
 	}
+	if err == nil && !a.snapshots.Hold() {
+		err = errSnapshot
+	}
 	if err == nil && a.requests != nil {
 		a.requests.flush()
 	}
@@ -107,6 +110,7 @@ func (a *app) upgrade(ctx context.Context, path string, args []string) error {
 		err = a.handOver(next)
 	}
 	if err != nil {
+		a.snapshots.Resume()
 		if how := ""; next.Ended(100 * time.Millisecond) { // it has said why
 			how = next.Kill()
 			return fmt.Errorf("the new process did not take over (%s): %w", how, err)
