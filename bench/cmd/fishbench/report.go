@@ -59,7 +59,7 @@ func (r *report) server(s *target.Server) {
 	})
 }
 
-// write writes prefix.md and prefix.json.
+// write writes prefix.md and prefix.json, and with a peer prefix.svg.
 func (r *report) write(prefix string) error {
 	b, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
@@ -70,6 +70,11 @@ func (r *report) write(prefix string) error {
 	}
 	if err := os.WriteFile(prefix+".json", append(b, '\n'), 0o644); err != nil {
 		return err
+	}
+	if chart := r.chart(); chart != "" {
+		if err := os.WriteFile(prefix+".svg", []byte(chart), 0o644); err != nil {
+			return err
+		}
 	}
 	return os.WriteFile(prefix+".md", []byte(r.markdown()), 0o644)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"encoding/xml"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,6 +54,13 @@ func TestReport(t *testing.T) {
 	prefix := filepath.Join(t.TempDir(), "r")
 	if err := r.write(prefix); err != nil {
 		t.Fatal(err)
+	}
+	svg, err := os.ReadFile(prefix + ".svg")
+	if err != nil || !strings.Contains(string(svg), ">pipeline 1</text>") || !strings.Contains(string(svg), ">0.50</text>") {
+		t.Errorf("chart: %v\n%s", err, svg)
+	}
+	if err := xml.Unmarshal(svg, new(struct{})); err != nil {
+		t.Errorf("chart: %v", err)
 	}
 	b, err := os.ReadFile(prefix + ".json")
 	if err != nil {
