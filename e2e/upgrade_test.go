@@ -297,7 +297,7 @@ func TestE2EUpgradeUnderLoad(t *testing.T) {
 		return expect(c, "mn\r\n", "MN\r\n")
 	})
 	cut := dial(t, l.addr) // in the middle of a value all the time
-	cut.send("set cut 0 0 60\r\n")
+	cut.send("set cut 0 0 %d\r\n", len("part0 ")*longer(6)+1)
 
 	clients.more(500)
 	var fds, private []int64
@@ -310,10 +310,7 @@ func TestE2EUpgradeUnderLoad(t *testing.T) {
 		clients.more(500)
 		fds, private = append(fds, int64(l.fds(t))), append(private, l.private(t))
 	}
-	for range (60 - 6*longer(6)%60) % 60 {
-		cut.send("x")
-	}
-	cut.want("STORED", "")
+	cut.want("STORED", "x")
 	close(clients.stop)
 	clients.wg.Wait()
 	if err := clients.fault.Load(); err != nil {
