@@ -133,6 +133,8 @@ func (a *app) busy() error {
 	switch {
 	case slices.ContainsFunc(a.warmer.Jobs(), func(p warm.Progress) bool { return p.State == warm.Running }):
 		return errWarming
+	case len(a.startup.waiting()) > 0: // one of those that begin with the server is still to come
+		return errWarming
 	case st.Saving, st.Loading:
 		return errSnapshot
 	}
