@@ -129,19 +129,9 @@ func (p *Parser) parsePlainGet(line []byte) bool {
 			return false
 		}
 		seen |= 1 << (c - 'a')
-		switch c {
-		case 'v':
-			m.Value = true
-		case 'u':
-			m.NoBump = true
-		case 'l':
-			m.Access = true
-		case 'c':
-			m.WantCAS = true
-		case 'q':
+		if c == 'q' {
 			quiet = true
-		case 'f', 'h', 'k', 's', 't':
-		default:
+		} else if !m.ask(c) {
 			return false
 		}
 	}
@@ -149,6 +139,24 @@ func (p *Parser) parsePlainGet(line []byte) bool {
 	r.Form, r.Verb, r.Quiet, r.Vivify = Meta, Get, quiet, false
 	r.Flags, r.Exptime, r.Unique, r.Initial, r.Delta = 0, 0, 0, 0, 1
 	r.Key, r.Meta = line[first:first+end:first+end], m
+	return true
+}
+
+// ask notes a flag by which a client asks for something of the item; false: it is none of those.
+func (m *Choice) ask(flag byte) bool {
+	switch flag {
+	case 'v':
+		m.Value = true
+	case 'u':
+		m.NoBump = true
+	case 'l':
+		m.Access = true
+	case 'c':
+		m.WantCAS = true
+	case 'f', 'h', 'k', 's', 't': // the answer finds them in Words
+	default:
+		return false
+	}
 	return true
 }
 
@@ -214,23 +222,17 @@ func (p *Parser) metaFlags(line []byte, first int) (mode byte, why Reply, ok boo
 			if len(arg) > 0 {
 				mode = arg[0]
 			}
-		case 'v':
-			m.Value = true
-		case 'u':
-			m.NoBump = true
-		case 'l':
-			m.Access = true
-		case 'c':
-			m.WantCAS = true
 		case 'q':
 			r.Quiet = true
 		case 'I':
 			m.Invalidate = true
 		case 'x':
 			m.Drop = true
-		case 'f', 'h', 'k', 's', 't', 'O', 'P', 'L':
+		case 'O', 'P', 'L':
 		default:
-			return 0, InvalidFlag, false
+			if !m.ask(c) {
+				return 0, InvalidFlag, false
+			}
 		}
 		if !good {
 			why, ok = wrong, false
