@@ -66,11 +66,11 @@ func TestWallClockStepMovesNoRelativeDeadline(t *testing.T) {
 	if got := c.ask("set past 0 1799996400 1\r\np\r\nget past\r\n"); got != "STORED\r\nEND\r\n" {
 		t.Errorf("a moment is judged by the wall clock of its arrival: %q", got)
 	}
-	clock.now += 99_000
+	clock.advance(99_000)
 	if got := c.ask("get relative\r\n"); got == "END\r\n" {
 		t.Error("over after 99 of 100 seconds")
 	}
-	clock.now += 1_000
+	clock.advance(1_000)
 	if got := c.ask("get relative moment\r\n"); got != "END\r\n" {
 		t.Errorf("not over after 100 seconds: %q", got)
 	}

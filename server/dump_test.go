@@ -93,7 +93,7 @@ func TestCrawl(t *testing.T) {
 	for i := range 60 {
 		c.ask(fmt.Sprintf("set long%d 0 3600 2\r\nok\r\nset short%d 0 100 2\r\nok\r\n", i, i))
 	}
-	clock.now += 101_000
+	clock.advance(101_000)
 	if got := c.ask("lru_crawler crawl all\r\n"); got != "OK\r\n" {
 		t.Fatalf("crawl: %q", got)
 	}
@@ -220,7 +220,7 @@ func TestDumpOfNothing(t *testing.T) {
 		fmt.Fprintf(&sets, "set key-%05d 0 1 1 noreply\r\nx\r\n", i)
 	}
 	c.send(sets.Bytes())
-	clock.now += 5000
+	clock.advance(5000)
 	if got := c.ask("lru_crawler metadump all\r\n"); got != "OK\r\nEND\r\n" {
 		t.Errorf("got %.100q", got)
 	}

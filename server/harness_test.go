@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,7 +19,10 @@ var testSeed = hasher.Seed{1, 2, 3, 4, 5, 6, 7, 8}
 // testClock is an item clock that moves only when told.
 type testClock struct{ now store.Time }
 
-func (c *testClock) read() store.Time { return c.now }
+// read is for the store, whose background reads it while the test goes on.
+func (c *testClock) read() store.Time { return store.Time(atomic.LoadInt64((*int64)(&c.now))) }
+
+func (c *testClock) advance(by store.Time) { atomic.AddInt64((*int64)(&c.now), int64(by)) }
 
 func newStore(t testing.TB, o store.Options) *store.Store {
 	t.Helper()

@@ -50,7 +50,7 @@ func TestMetaTimes(t *testing.T) {
 		{0, "mg b T-1 t v\r\n", "VA 2 t0\r\nxy\r\n"},
 		{0, "mg b\r\n", "EN\r\n"},
 	} {
-		clock.now += step.after
+		clock.advance(step.after)
 		got := c.ask(step.ask)
 		if step.want == "" {
 			if !strings.HasPrefix(got, "CLIENT_ERROR") {
@@ -61,7 +61,7 @@ func TestMetaTimes(t *testing.T) {
 		}
 	}
 	c.ask("ms c 1 T100 F3\r\nx\r\n")
-	clock.now += 7000
+	clock.advance(7000)
 	if got := c.ask("me c\r\n"); !strings.HasPrefix(got, "ME c exp=93 la=7 cas=") || !strings.HasSuffix(got, " fetch=no cls=1 size=65\r\n") {
 		t.Errorf("me: %q", got)
 	}

@@ -128,7 +128,7 @@ func TestStatsOfAgeAndRoom(t *testing.T) {
 		return n[0], n[1]
 	}
 	c.ask("set a 0 0 1\r\nx\r\n")
-	clock.now += 15_000
+	clock.advance(15_000)
 	c.ask("set b 0 0 1\r\nx\r\n")
 	if age, free := look(); age != 15 || free < 1000 {
 		t.Errorf("two small items: age %d, %d chunks free", age, free)

@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -25,8 +26,11 @@ func TestOnEvict(t *testing.T) {
 	checkStatus(t, "set", x.write(Set, 0, "read", "abc", x.c.now.Second()+1000), Stored)
 	x.want(0, "read", "abc")
 	x.c.advance(100 * time.Second)
+	var mu sync.Mutex
 	told := make(map[string]Evicted)
 	x.OnEvict(func(e *Evicted) {
+		mu.Lock()
+		defer mu.Unlock()
 		if _, again := told[string(e.Key)]; again {
 			t.Errorf("told of %s twice", e.Key)
 		}
@@ -35,6 +39,7 @@ func TestOnEvict(t *testing.T) {
 		told[string(e.Key)] = copied
 	})
 	fill(20_000, 20_000)
+	x.stop() // the background evicts as well, and may lag behind
 	after := x.Stats().Evictions
 	if uint64(len(told)) != after-before {
 		t.Errorf("told of %d evictions, there were %d", len(told), after-before)
