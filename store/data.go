@@ -240,7 +240,7 @@ func (ds *dataShard) room(n int, why purpose) (off uint64, ok bool) {
 	z := &ds.s.z
 	size := recordSize(n)
 	if ds.st.tail == noSegment || uint64(ds.s.p.meta[ds.st.tail].used+size) > z.segment {
-		seg, ok := ds.s.p.segment(why)
+		seg, ok := ds.s.p.segment(why, ds.st.tail == noSegment)
 		if !ok {
 			return 0, false
 		}

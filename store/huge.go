@@ -16,9 +16,11 @@ func (p *pool) tellGrown() {
 	}
 }
 
-// keepHuge makes the segments that come into use next huge pages. What is in use already stays as it is.
+// keepHuge makes the segments that come into use next huge pages. What is in use already stays as it is. One page ahead is
+// enough as a rule, and it is memory that nobody uses yet; where writers were faster than that, it is more from then on.
 func (s *Store) keepHuge() {
-	ahead := min(max(s.z.memory/64, hugePage), hugeAhead)
+	most := min(max(s.z.memory/64, hugePage), hugeAhead)
+	ahead := uint64(hugePage)
 	last := s.z.offSegments + uint64(s.z.segments)*s.z.segment
 	next := uint64(0)
 	for {
@@ -30,9 +32,12 @@ func (s *Store) keepHuge() {
 		s.p.mu.Lock()
 		used := s.z.offSegments + uint64(s.p.fresh)*s.z.segment
 		s.p.mu.Unlock()
+		if next > 0 && used > next {
+			ahead = min(2*ahead, most)
+		}
 		room := uint64(max(s.p.avail.Load()-s.reserve.Load(), 0)) // it is memory from then on
 		next = max(next, alignUp(used, hugePage))
-		for end := min(used+min(ahead, room)+hugePage, last); next+hugePage <= end; next += hugePage {
+		for end := min(alignUp(used, hugePage)+min(ahead, room), last); next+hugePage <= end; next += hugePage {
 			s.a.makeHuge(next) // or they stay small, where the file system cannot or no such page is left
 			select {
 			case <-s.quit:

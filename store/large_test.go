@@ -107,7 +107,7 @@ func TestPoolRuns(t *testing.T) {
 				}
 				p.freePages(p.z.offPages+uint64(r.first)*pageSize, r.pages)
 			case 6:
-				if seg, ok := p.segment(forWrite); ok {
+				if seg, ok := p.segment(forWrite, false); ok {
 					segments = append(segments, seg)
 				}
 				if p.charge(4096) {

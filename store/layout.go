@@ -8,7 +8,7 @@ import "math/bits"
 //	segment metas                  one segMeta a segment
 //	page map                       a bit a page of the page area
 //	key shards                     for each: shardState, lease buckets, prints of evicted keys, index directory
-//	data shards                    for each: dataState, prints of payloads met, index directory, handle table
+//	data shards                    for each: dataState, index directory, prints of payloads met, handle table
 //	segments                       the pool: key logs, data logs and index tables
 //	page area                      runs of pages for large values; twice the limit in address space, so that a run is found
 //
@@ -16,7 +16,7 @@ import "math/bits"
 // counts against the limit.
 const (
 	arenaMagic   = 0x6873696664726f77 // "wordfish"
-	arenaLayout  = 3
+	arenaLayout  = 4
 	routeNameMax = 64
 )
 
@@ -67,6 +67,8 @@ type sizes struct {
 	shards            int
 	shardBits         int
 	segments          int
+	begun             int // of them, those that an empty store needs for its tables
+	spread            int // of them, the first, which are for what may stay nearly empty: see pool.spread
 	segShift          int
 	unitShift         int // a location counts units of 1<<unitShift bytes from the first segment
 	dirCap            int // entries of one index directory at most
@@ -87,6 +89,7 @@ type sizes struct {
 	offData           uint64
 	dataBlock         uint64
 	offDataDir        uint64
+	offMet            uint64
 	offHandles        uint64
 	offSegments       uint64
 	offPages          uint64
@@ -118,6 +121,12 @@ func derive(memory, capacity uint64, maxItem int) sizes {
 	for class, groups := range classGroups {
 		z.tableSize[class] = alignUp(sizeOf[table]()-uint64(mostGroups-groups)*sizeOf[group](), z.tableAlign)
 	}
+	perSegment := int(z.segment / z.tableSize[0])
+	z.begun = (2*z.shards + perSegment - 1) / perSegment
+	z.spread = z.begun + 2*z.shards
+	if memory >= hugeLeast { // so that a huge page may begin behind them
+		z.spread = int(alignUp(uint64(z.spread)*z.segment, hugePage) / z.segment)
+	}
 	if z.tableClasses = 1; memory >= 16<<20 { // in less memory a segment for each size is too much
 		z.tableClasses = tableClasses
 	}
@@ -139,8 +148,9 @@ func derive(memory, capacity uint64, maxItem int) sizes {
 		uint64(z.ghostBuckets)*sizeOf[printBucket]()
 	z.shardBlock = alignUp(z.offDir+uint64(z.dirCap)*4, pageSize)
 	z.offData = z.offShard + uint64(z.shards)*z.shardBlock
-	z.offDataDir = alignUp(sizeOf[dataState](), 64) + uint64(z.metBuckets)*sizeOf[printBucket]()
-	z.offHandles = z.offDataDir + uint64(z.dirCap)*4
+	z.offDataDir = alignUp(sizeOf[dataState](), 64) // small at first: in one page with the state
+	z.offMet = alignUp(z.offDataDir+uint64(z.dirCap)*4, 64)
+	z.offHandles = z.offMet + uint64(z.metBuckets)*sizeOf[printBucket]()
 	z.dataBlock = alignUp(z.offHandles+uint64(z.handleCap)*8, pageSize)
 	z.offSegments = alignUp(z.offData+uint64(z.shards)*z.dataBlock, 2<<20)
 	z.offPages = alignUp(z.offSegments+uint64(z.segments)*z.segment, 2<<20)

@@ -382,7 +382,7 @@ func TestSavedFileThatDoesNotFit(t *testing.T) {
 			uint64(i+1)*sizeOf[printBucket]()-1] |= 0x80
 	}
 	for i := range z.metBuckets {
-		damaged[z.offData+alignUp(sizeOf[dataState](), 64)+uint64(i+1)*sizeOf[printBucket]()-1] |= 0x80
+		damaged[z.offData+z.offMet+uint64(i+1)*sizeOf[printBucket]()-1] |= 0x80
 	}
 	put(damaged)
 	x = k.open()

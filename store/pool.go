@@ -22,7 +22,8 @@ type pool struct {
 	mu       sync.Mutex
 	hot      uint32 // free segments whose pages are still memory
 	cold     uint32 // free segments given back
-	fresh    uint32 // first segment never used
+	spread   uint32 // first segment never used among the first z.spread, which are small pages: see segmentLocked
+	fresh    uint32 // and among the others
 	resident int64  // bytes of segments and page runs that are memory, free or not, and of what was charged
 	nHot     int
 	partial  [tableClasses]uint32 // segments of index tables of each class that have room for more
@@ -33,7 +34,7 @@ type pool struct {
 }
 
 func newPool(a *arena, z *sizes) *pool {
-	p := &pool{a: a, z: z, meta: sliceAt[segMeta](a, z.offMeta, z.segments), hot: noSegment, cold: noSegment, partial: [tableClasses]uint32{noSegment, noSegment}, grown: make(chan struct{}, 1)}
+	p := &pool{a: a, z: z, meta: sliceAt[segMeta](a, z.offMeta, z.segments), hot: noSegment, cold: noSegment, fresh: uint32(z.spread), partial: [tableClasses]uint32{noSegment, noSegment}, grown: make(chan struct{}, 1)}
 	p.pageMap = sliceAt[uint64](a, z.offPageMap, (z.pages+63)/64)
 	p.limit.Store(int64(z.memory))
 	p.avail.Store(int64(z.memory) - z.fixed)
@@ -42,7 +43,7 @@ func newPool(a *arena, z *sizes) *pool {
 
 // poolState is what of a pool is not in the arena already. Warm runs are given back instead.
 type poolState struct {
-	hot, cold, fresh              uint32
+	hot, cold, fresh, spread      uint32
 	partial                       [tableClasses]uint32
 	nHot, pageHint                int64
 	limit, avail, paged, resident int64
@@ -54,13 +55,13 @@ func (p *pool) hold() poolState {
 		p.coolRun(p.warm[0].pages)
 	}
 	return poolState{
-		hot: p.hot, cold: p.cold, fresh: p.fresh, partial: p.partial, nHot: int64(p.nHot), pageHint: int64(p.pageHint),
+		hot: p.hot, cold: p.cold, fresh: p.fresh, spread: p.spread, partial: p.partial, nHot: int64(p.nHot), pageHint: int64(p.pageHint),
 		limit: p.limit.Load(), avail: p.avail.Load(), paged: p.paged.Load(), resident: p.resident,
 	}
 }
 
 func (p *pool) load(st *poolState) {
-	p.hot, p.cold, p.fresh, p.partial, p.nHot, p.pageHint = st.hot, st.cold, st.fresh, st.partial, int(st.nHot), int(st.pageHint)
+	p.hot, p.cold, p.fresh, p.spread, p.partial, p.nHot, p.pageHint = st.hot, st.cold, st.fresh, st.spread, st.partial, int(st.nHot), int(st.pageHint)
 	p.resident = st.resident
 	p.limit.Store(st.limit)
 	p.avail.Store(st.avail)
@@ -83,11 +84,11 @@ func (p *pool) fits(n int64, why purpose) bool {
 	return p.avail.Load() >= n
 }
 
-// segment takes one segment; false when the limit is reached. Its meta is reset.
-func (p *pool) segment(why purpose) (uint32, bool) {
+// segment takes one segment; false when the limit is reached. Its meta is reset. first tells that whoever takes it has no other.
+func (p *pool) segment(why purpose, first bool) (uint32, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.segmentLocked(why)
+	return p.segmentLocked(why, first)
 }
 
 // Index tables are smaller than segments and share them over all shards, those of one class. A segment with room for more is
@@ -100,7 +101,7 @@ func (p *pool) table(class int) (uint64, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.partial[class] == noSegment {
-		seg, ok := p.segmentLocked(forWrite)
+		seg, ok := p.segmentLocked(forWrite, int(p.spread) < p.z.begun)
 		if !ok {
 			return 0, false
 		}
@@ -167,35 +168,44 @@ func (p *pool) dropPartial(seg uint32) {
 	m.log, m.prev, m.next = 0, noSegment, noSegment
 }
 
-func (p *pool) segmentLocked(why purpose) (uint32, bool) {
+// segmentLocked is segment for a caller that holds mu. A shard's first segment of keys or of data may stay nearly empty, so these
+// lie together where no huge page makes more of them memory than is touched.
+func (p *pool) segmentLocked(why purpose, first bool) (uint32, bool) {
 	if !p.fits(int64(p.z.segment), why) {
 		return noSegment, false
 	}
-	var n uint32
-	switch {
-	case p.hot != noSegment:
-		n = p.hot
+	if n := p.hot; n != noSegment {
 		p.hot = p.meta[n].next
 		p.nHot--
+		return p.took(n), true
+	}
+	var n uint32
+	switch {
 	case p.cold != noSegment:
 		n = p.cold
 		p.cold = p.meta[n].next
-		p.cool(int64(p.z.segment))
-		p.resident += int64(p.z.segment)
+	case int(p.spread) < p.z.spread && (first || int(p.fresh) == p.z.segments):
+		n = p.spread
+		if p.spread++; int(p.spread) == p.z.begun+p.z.shards {
+			p.tellGrown() // soon there will be more
+		}
 	case int(p.fresh) < p.z.segments:
 		n = p.fresh
-		p.fresh++
-		if uint64(n)<<p.z.segShift&(hugePage-1) == 0 {
+		if p.fresh++; uint64(n)<<p.z.segShift&(hugePage-1) == 0 {
 			p.tellGrown()
 		}
-		p.cool(int64(p.z.segment))
-		p.resident += int64(p.z.segment)
 	default:
 		return noSegment, false
 	}
+	p.cool(int64(p.z.segment))
+	p.resident += int64(p.z.segment)
+	return p.took(n), true
+}
+
+func (p *pool) took(n uint32) uint32 {
 	p.meta[n] = segMeta{next: noSegment, prev: noSegment}
 	p.avail.Add(-int64(p.z.segment))
-	return n, true
+	return n
 }
 
 // release gives a segment back.

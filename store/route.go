@@ -122,7 +122,7 @@ func (sh *shard) notePrefixes(e *epochs, end [logCount]uint64) {
 		}
 	}
 	sh.seenPrefixes = e.prefixed
-	for id := range sh.st.routes {
+	for id := range sh.s.hdr.nextID {
 		sh.st.routes[id].goneSerial = sh.st.serial
 	}
 }
@@ -309,7 +309,7 @@ func (s *Store) freeRows() []RouteID {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
-		for id := range carried {
+		for id := range s.hdr.nextID { // the others' part has not been touched yet
 			c := &sh.st.routes[id]
 			carried[id] = carried[id] || c.items != 0 || c.neg != 0
 		}

@@ -114,7 +114,8 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s.warm, s.coldWhy = (o.File != "" || o.Inherit != nil) && why == "", why
-	s.a.hugePages(s.z.offSegments, s.z.offPages-s.z.offSegments)
+	spread := uint64(s.z.spread) * s.z.segment
+	s.a.hugePages(s.z.offSegments+spread, s.z.offPages-s.z.offSegments-spread)
 	s.hdr = at[header](s.a, 0)
 	if !s.warm {
 		*s.hdr = s.header()
@@ -154,7 +155,9 @@ func (s *Store) start() {
 	s.quit, s.working, s.begun = make(chan struct{}), true, true
 	s.background.Go(s.keepReserve)
 	if s.a.mapped && s.a.file != nil && s.z.memory >= hugeLeast {
-		s.p.tellGrown()
+		if int(s.p.spread) >= s.z.begun+s.z.shards {
+			s.p.tellGrown()
+		}
 		s.background.Go(s.keepHuge)
 	}
 	if !s.opt.manual {
@@ -249,12 +252,9 @@ func (s *Store) openData(i int) {
 	off := s.z.offData + uint64(i)*s.z.dataBlock
 	ds.s, ds.no = s, uint32(i)
 	ds.st = at[dataState](s.a, off)
-	off += alignUp(sizeOf[dataState](), 64)
-	ds.met = prints{sliceAt[printBucket](s.a, off, s.z.metBuckets), &ds.st.met}
-	off += uint64(s.z.metBuckets) * sizeOf[printBucket]()
-	dir := sliceAt[uint32](s.a, off, s.z.dirCap)
-	off += uint64(s.z.dirCap) * 4
-	ds.hs = sliceAt[uint64](s.a, off, s.z.handleCap)
+	dir := sliceAt[uint32](s.a, off+s.z.offDataDir, s.z.dirCap)
+	ds.met = prints{sliceAt[printBucket](s.a, off+s.z.offMet, s.z.metBuckets), &ds.st.met}
+	ds.hs = sliceAt[uint64](s.a, off+s.z.offHandles, s.z.handleCap)
 	ds.idx = newIndex(s.a, s.p, &ds.st.idx, dir, ds.hashOf)
 }
 
