@@ -14,7 +14,7 @@ import (
 )
 
 // The targets of this file hold one parser each to what eachRequest demands, and to two things more: where the input is cut
-// makes no difference, and what was understood, written out anew, is understood again.
+// makes no difference, unless for a line that is too long to be waited for, and what was understood, written out anew, is understood again.
 
 const fuzzInput = 8 << 10 // longer inputs only cost time
 
@@ -42,11 +42,13 @@ func holds(t *testing.T, in []byte, cut, piece uint16) {
 		return
 	}
 	whole := parseCut(t, in, len(in)+1)
-	if got := parseCut(t, in, int(cut), len(in)+1); got != whole {
-		t.Fatalf("cut after %d of %q\ngot  %swant %s", cut, in, got, whole)
-	}
-	if got := parseCut(t, in, int(piece)); got != whole {
-		t.Fatalf("in pieces of %d of %q\ngot  %swant %s", piece, in, got, whole)
+	if !longLine(in) {
+		if got := parseCut(t, in, int(cut), len(in)+1); got != whole {
+			t.Fatalf("cut after %d of %q\ngot  %swant %s", cut, in, got, whole)
+		}
+		if got := parseCut(t, in, int(piece)); got != whole {
+			t.Fatalf("in pieces of %d of %q\ngot  %swant %s", piece, in, got, whole)
+		}
 	}
 	var first, again wire
 	eachRequest(t, &Parser{TooLarge: func(k, n int) bool { return n > limit }}, in, first.request, len(in)+1)
@@ -57,6 +59,19 @@ func holds(t *testing.T, in []byte, cut, piece uint16) {
 	if first.said.String() != again.said.String() || !bytes.Equal(first.Bytes(), again.Bytes()) {
 		t.Fatalf("%q\nwas written out as %q\nwhich means %swant        %s", in, first.Bytes(), &again.said, &first.said)
 	}
+}
+
+// longLine tells whether in may have a line that is answered only where it arrives in one piece. Of lists of keys none is.
+func longLine(in []byte) bool {
+	if len(in) > 0 && in[0] == binaryRequest {
+		return false
+	}
+	for line := range bytes.SplitSeq(in, []byte("\n")) {
+		if len(line) > MaxLine && !bytes.HasPrefix(line, []byte("get ")) && !bytes.HasPrefix(line, []byte("gets ")) {
+			return true
+		}
+	}
+	return false
 }
 
 func FuzzText(f *testing.F) {
@@ -164,6 +179,9 @@ func FuzzLogin(f *testing.F) {
 			return
 		}
 		whole := locked(t, in, len(in)+1)
+		if longLine(in) {
+			return
+		}
 		for _, sizes := range [][]int{{int(cut), len(in) + 1}, {int(piece)}} {
 			if got := locked(t, in, sizes...); got != whole {
 				t.Fatalf("%q in pieces of %d\ngot  %swant %s", in, sizes, got, whole)

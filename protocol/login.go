@@ -20,7 +20,7 @@ func (p *Parser) parseLogin(buf []byte) (int, Status) {
 	p.Need = 0
 	r := &p.Request
 	r.Form, r.NoReply, r.More, r.TooLarge = Classic, false, false, false
-	newline := bytes.IndexByte(buf[:min(len(buf), MaxLine+1)], '\n')
+	newline := bytes.IndexByte(buf[:min(len(buf), maxLine)], '\n')
 	switch {
 	case newline < 0 && len(buf) <= MaxLine:
 		return 0, NeedMore

@@ -37,6 +37,25 @@ func TestParseLogin(t *testing.T) {
 	}
 }
 
+func TestParseLongLogin(t *testing.T) {
+	in := []byte("set k 1 2" + strings.Repeat(" ", MaxLine) + "7\r\nfoo bar\r\n")
+	for name, test := range map[string]struct {
+		sizes []int
+		want  string
+	}{
+		"line at once": {[]int{MaxLine, 12, 1}, "login \"foo\" \"bar\"\n"},
+		"line cut":     {[]int{MaxLine + 1, len(in)}, "hangup\n"},
+	} {
+		var s say
+		if !eachRequest(t, &Parser{Locked: true, Only: OnlyText}, in, s.request, test.sizes...) {
+			s.WriteString("hangup\n")
+		}
+		if got := s.String(); got != test.want {
+			t.Errorf("%s: got %q, want %q", name, got, test.want)
+		}
+	}
+}
+
 func TestSplitPlain(t *testing.T) {
 	for _, test := range []struct {
 		in, actAs, user, password string

@@ -7,8 +7,9 @@
 package protocol
 
 const (
-	MaxKey  = 250  // bytes in a key
-	MaxLine = 2048 // bytes in a command line without its newline; only the lists of keys of get, gets, gat and gats may go on
+	MaxKey  = 250      // bytes in a key
+	MaxLine = 2048     // bytes of a command line without its newline that are waited for; of get, gets, gat and gats more are
+	maxLine = 16 << 10 // bytes in a command line with its newline, where they have arrived together
 )
 
 // Form is which of the formats a request came in. It is answered in the same.
@@ -110,7 +111,8 @@ const (
 // much of a refused value is still to be thrown away, and whether a list of keys goes on. The zero value is ready. It
 // is not safe for concurrent use.
 //
-// What it answers depends on the bytes alone, never on how they were cut into buffers.
+// What it answers depends on the bytes alone, not on how they were cut into buffers. Like memcached it makes one exception: a
+// line of more than MaxLine bytes is taken where one buffer holds all of it, and ends the connection where it does not.
 type Parser struct {
 	Request Request
 

@@ -131,9 +131,9 @@ func eachRequest(t testing.TB, p *Parser, input []byte, f func(*Request), sizes 
 		if p.Need > 0 && p.Need <= len(held) {
 			t.Fatalf("asks for %d bytes but has %d", p.Need, len(held))
 		}
-		most := MaxLine + binaryHead + limit
+		most := maxLine + binaryHead + limit
 		if p.Locked || p.SASL {
-			most = MaxLine + binaryHead + max(maxLogin, maxMessage)
+			most = maxLine + binaryHead + max(maxLogin, maxMessage)
 		}
 		if p.Need > most {
 			t.Fatalf("asks for %d bytes, but no command takes more than %d", p.Need, most)
@@ -230,21 +230,19 @@ var parseTests = []struct{ name, in, want string }{
 	{"own words", "log_level debug\r\nlog_level\r\nshutdown\r\nshutdown graceful\r\nwatch\r\nwatch f mut e c d\r\nwatch proxyreqs s r\r\nwatch x\r\nwatch fetchers x\r\n", `log_level args ["debug"]|refused BF|shutdown args []|shutdown args ["graceful"]|watch 1|watch 11111|watch 100000|watch 0|watch 0`},
 	{"operator's words", "help\r\n routes unmatched\r\nroute a off noreply\nrouting\nqueue a b c d\n", `admin "help" args []|admin "routes" args ["unmatched"]|admin "route" args ["a" "off" "noreply"] noreply|refused E|admin "queue" args ["a" "b" "c"]`},
 	{"cache_memlimit", "cache_memlimit 64\r\ncache_memlimit 1000000000 noreply\r\ncache_memlimit\r\n", "cache_memlimit 64|cache_memlimit 1000000000 noreply|refused E"},
-	{"lru_crawler", "lru_crawler e\r\nlru_crawler disable\r\nlru_crawler crawl all\r\nlru_crawler m hash\r\nlru_crawler mg 2,1\r\nlru_crawler mg 2,3\r\nlru_crawler mg 1,64\r\nlru_crawler mg 0\r\n",
-		"crawler 0 classes 0|crawler 1 classes 0|crawler 2 classes 0|crawler 3 classes 0|crawler 4 classes 0|crawler 4 classes 1|crawler 4 classes 2|crawler 4 classes 2"},
+	{"lru_crawler", "lru_crawler e\r\nlru_crawler disable\r\nlru_crawler crawl all\r\nlru_crawler crawl ,\r\nlru_crawler m hash\r\nlru_crawler mg 2,1\r\nlru_crawler mg 2,3\r\nlru_crawler mg 1,64\r\nlru_crawler mg 0\r\n",
+		"crawler 0 classes 0|crawler 1 classes 0|crawler 2 classes 0|crawler 2 classes 2|crawler 3 classes 4|crawler 4 classes 0|crawler 4 classes 1|crawler 4 classes 3|crawler 4 classes 3"},
 	{"unknown", "GET a\r\nfoo\r\nfoo noreply\r\n get a\r\n quit\r\ngetx a\r\n", "refused E|refused E|refused E noreply|refused E|refused E|refused E"},
 	{"too short", "\r\n\na\nab\nabc\n", "refused BF|refused BF|refused BF|refused BF|refused E"},
 	{"web request", "get HTTP/1.1\nGET / HTTP/1.1\r\nget a\r\n", `get exptime 0 keys "HTTP/1.1"|hangup`},
 	{"binary, no whole header", "\x80\x00\x00", ""},
 	{"binary byte later", "get a\r\n\x80\x00\x00\n", `get exptime 0 keys "a"|refused E`},
 	{"longest line", "delete a" + strings.Repeat(" ", MaxLine-8) + "\n", `delete "a"`},
-	{"line too long", "delete a" + strings.Repeat(" ", MaxLine-7) + "\n", `hangup`},
 	{"line without end", strings.Repeat("x", 100_000), `hangup`},
 	{"set line too long", "set a" + strings.Repeat("x", MaxLine), `hangup`},
 	{"get without end of nothing", "get" + strings.Repeat(" ", 10_000) + "\r\n", `refused BF`},
 	{"long get, long word first", "get " + strings.Repeat("x", 10_000) + " a b c\r\nversion\r\n", `refused BF|version args []`},
 	{"long gat, wrong exptime", "gat x " + strings.Repeat("a ", 10_000) + "\r\nversion\r\n", `refused BE|version args []`},
-	{"long gat, exptime too long", "gat " + strings.Repeat("1", 10_000) + " a\r\nversion\r\n", `hangup`},
 	{"long get, blanks at the end", "get " + strings.Repeat("x", 250) + strings.Repeat(" ", 10_000) + "\r\n", `get exptime 0 keys "` + strings.Repeat("x", 250) + `"`},
 	{"long get, last key longest", "get " + strings.Repeat(" ", 5000) + long + "\r\n", `get exptime 0 keys "` + long + `"`},
 	{"long get, last key too long", "get " + strings.Repeat(" ", 5000) + long + "k\r\nversion\r\n", `refused BF|version args []`},
@@ -305,6 +303,37 @@ func TestParseLongGetStopsAtLongKey(t *testing.T) {
 		if got := parseCut(t, []byte(in), size); got != want {
 			t.Fatalf("in pieces of %d: got %.200q", size, got[max(0, len(got)-200):])
 		}
+	}
+}
+
+// A line of more than MaxLine bytes is a line where all of it has arrived together. The rest of it, ended at another moment, is not.
+func TestParseLongLine(t *testing.T) {
+	blanks := func(n int) string { return strings.Repeat(" ", n) }
+	for _, test := range []struct{ name, in, want string }{
+		{"delete", "delete a" + blanks(MaxLine) + "\r\n", `delete "a"`},
+		{"longest", "delete a" + blanks(maxLine-9) + "\n", `delete "a"`},
+		{"longer", "delete a" + blanks(maxLine-8) + "\n", `hangup`},
+		{"set, noreply", "set a 1 2 3" + blanks(5000) + "noreply\r\nabc\r\n", `set key "a" flags 1 exptime 2 value "abc" noreply`},
+		{"set, key too long", "set " + strings.Repeat("k", 5000) + " 1 2 3\r\nabc\r\n", `refused BF`},
+		{"unknown", strings.Repeat("x", 5000) + "\n", `refused E`},
+		{"web request", "GET /" + strings.Repeat("x", 5000) + " HTTP/1.1\r\n", `hangup`},
+		{"gat", "gat" + blanks(5000) + "7 a b\r\n", `gat exptime 7 keys "a" "b"`},
+		{"gat, exptime too long", "gat " + strings.Repeat("1", 5000) + " a\r\n", `refused BE`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			in := []byte("touch b 9\r\n" + test.in)
+			first := len("touch b 9\r\n")
+			for _, sizes := range [][]int{{len(in)}, {first, len(in)}, {first + MaxLine, len(in)}} {
+				got := strings.TrimSuffix(shorten.Replace(parseCut(t, in, sizes...)), "|")
+				if want := `touch "b" 9|` + test.want; got != want {
+					t.Errorf("in pieces of %d: got %s, want %s", sizes, got, want)
+				}
+			}
+			got := strings.TrimSuffix(shorten.Replace(parseCut(t, in, first+MaxLine+1, len(in))), "|")
+			if want := `touch "b" 9|hangup`; got != want {
+				t.Errorf("of which %d bytes came alone: got %s, want %s", MaxLine+1, got, want)
+			}
+		})
 	}
 }
 

@@ -49,6 +49,8 @@ const (
 	CrawlerRunning
 	CrawlerDisabled
 	CrawlerBadClass
+	CrawlerNoClass
+	CrawlerNoHash
 	CrawlerSleep
 	MetadumpNotAllowed
 	MgdumpNotAllowed
@@ -118,6 +120,8 @@ var replies = [...]string{
 	CrawlerRunning:     "ERROR failed to start lru crawler thread\r\n",
 	CrawlerDisabled:    "CLIENT_ERROR lru crawler disabled\r\n",
 	CrawlerBadClass:    "BADCLASS invalid class id\r\n",
+	CrawlerNoClass:     "NOTSTARTED no items to crawl\r\n",
+	CrawlerNoHash:      "ERROR an unknown error happened\r\n",
 	CrawlerSleep:       "CLIENT_ERROR sleep must be one second or less\r\n",
 	MetadumpNotAllowed: "ERROR metadump not allowed\r\n",
 	MgdumpNotAllowed:   "ERROR key dump not allowed\r\n",

@@ -16,12 +16,14 @@ func (p *Parser) parseCommand(buf []byte) (int, Status) {
 	p.Need = 0
 	r := &p.Request
 	r.Form, r.NoReply, r.More, r.TooLarge = Classic, false, false, false
-	newline := bytes.IndexByte(buf[:min(len(buf), MaxLine+1)], '\n')
-	if newline < 0 {
-		if len(buf) <= MaxLine {
-			return 0, NeedMore
+	newline := bytes.IndexByte(buf[:min(len(buf), maxLine)], '\n')
+	if newline < 0 && len(buf) <= MaxLine {
+		return 0, NeedMore
+	}
+	if newline < 0 || newline > MaxLine {
+		if n, st := p.parseLongGet(buf); st != Hangup || newline < 0 {
+			return n, st
 		}
-		return p.parseLongGet(buf)
 	}
 	line := buf[:newline]
 	if newline > 0 && line[newline-1] == '\r' {
@@ -199,7 +201,7 @@ func (p *Parser) parseGet(verb Verb, rest []byte) Status {
 	return Ready
 }
 
-// parseLongGet begins a list of keys whose line is longer than MaxLine. Other lines of that length end the connection.
+// parseLongGet begins a list of keys whose line is longer than MaxLine. Of another line it says Hangup, without using any of it.
 func (p *Parser) parseLongGet(buf []byte) (int, Status) {
 	word := bytes.IndexByte(buf[:MaxLine], ' ')
 	if word < 0 {

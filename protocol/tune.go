@@ -197,15 +197,24 @@ type Classes uint8
 const (
 	ClassesHeld  Classes = iota // the first is among them
 	ClassesEmpty                // the first is not
-	ClassesBad                  // one is none
+	ClassesNone                 // the list names none
+	ClassesBad                  // one of them is no class
+	ClassesHash                 // all, by way of the hash table, which crawl does not go
 )
+
+// maxClasses is how many bytes of a list of classes memcached looks at.
+const maxClasses = 511
 
 // readClasses reads "all", "hash", or numbers divided by commas.
 func readClasses(list []byte) Classes {
-	if string(list) == "all" || string(list) == "hash" {
+	switch string(list) {
+	case "all":
 		return ClassesHeld
+	case "hash":
+		return ClassesHash
 	}
-	classes := ClassesEmpty
+	list = list[:min(len(list), maxClasses)]
+	classes := ClassesNone
 	for word := range strings.SplitSeq(string(list), ",") {
 		if word == "" {
 			continue
@@ -214,8 +223,11 @@ func readClasses(list []byte) Classes {
 		if !ok || class < 1 || class > MaxSlabClass {
 			return ClassesBad
 		}
-		if class == 1 {
+		switch {
+		case class == 1:
 			classes = ClassesHeld
+		case classes == ClassesNone:
+			classes = ClassesEmpty
 		}
 	}
 	return classes

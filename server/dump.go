@@ -112,6 +112,10 @@ func (ss *session) crawl(w *worker, r *protocol.Request, out []byte) []byte {
 		why = protocol.MgdumpStacked
 	case r.Classes == protocol.ClassesBad:
 		why = protocol.CrawlerBadClass
+	case r.Classes == protocol.ClassesNone:
+		why = protocol.CrawlerNoClass
+	case r.Crawl == protocol.CrawlOnce && r.Classes == protocol.ClassesHash:
+		why = protocol.CrawlerNoHash
 	case r.Crawl == protocol.CrawlOnce && r.Classes != protocol.ClassesEmpty:
 		w.store.Crawl()
 	case r.Crawl == protocol.Metadump:

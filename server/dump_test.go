@@ -73,6 +73,24 @@ func TestCrawlerOnAndOff(t *testing.T) {
 	}
 }
 
+// What names nothing that could be crawled is refused in memcached's words. A dump of no class at all leaves memcached's crawler
+// stuck, so each of them has one of its own.
+func TestNothingToCrawl(t *testing.T) {
+	_, addr := startServer(t, Options{})
+	for _, list := range [][]string{
+		{"crawl hash", "crawl ,", "crawl ,,", "crawl 0", "crawl 64", "crawl x", "crawl 1,x", "crawl 1,64", "metadump 0", "mgdump 2,x", "metadump ,"},
+		{"mgdump ,,"},
+	} {
+		memcached := testenv.Memcached(t, "-o", "no_lru_maintainer")
+		for _, words := range list {
+			in := []byte("lru_crawler " + words + "\r\nquit\r\n")
+			if got, want := playSocket(t, addr, in, len(in)), playSocket(t, memcached, in, len(in)); !bytes.Equal(got, want) {
+				t.Errorf("%s: got %q, want %q", words, got, want)
+			}
+		}
+	}
+}
+
 func TestCrawlerOffFromTheStart(t *testing.T) {
 	c := newClient(t, newServer(t, Options{NoCrawler: true}))
 	for _, step := range []struct{ ask, want string }{
