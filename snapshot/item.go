@@ -168,7 +168,7 @@ func appendOrigin(dst []byte, o *store.Origin) []byte {
 		dst = append(dst, r.Name...)
 		dst = le.AppendUint64(le.AppendUint64(dst, r.KeyPrint), r.QueryPrint)
 	}
-	return dst
+	return le.AppendUint64(le.AppendUint64(dst, o.Items), o.Bytes)
 }
 
 func readOrigin(b []byte) (o store.Origin, ok bool) {
@@ -181,6 +181,9 @@ func readOrigin(b []byte) (o store.Origin, ok bool) {
 		r.Name = string(f.bytes(uint64(f.byte())))
 		r.KeyPrint, r.QueryPrint = f.uint64(), f.uint64()
 		o.Routes = append(o.Routes, r)
+	}
+	if len(f.b) > 0 { // the first files do not tell
+		o.Items, o.Bytes = f.uint64(), f.uint64()
 	}
 	return o, !f.bad
 }

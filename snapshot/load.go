@@ -64,7 +64,9 @@ func openSnapshot(path string) (*os.File, int64, error) {
 type content struct {
 	head
 	b       []byte
-	at      int64 // in the file, of its end
+	items   []store.Kept // of a block of items, ready for the store; they alias b
+	bad     bool         // what follows them is no item
+	at      int64        // in the file, of its end
 	damaged int64
 	err     error
 }
@@ -98,21 +100,26 @@ func (l *Load) Run(ctx context.Context, path string) (Loaded, error) {
 	return l.blocks(ctx, u)
 }
 
-// blocks takes in all blocks behind the first. One is put while the next ones are read.
+// blocks takes in all blocks behind the first. One is put while the next ones are read and taken apart.
 func (l *Load) blocks(ctx context.Context, u *unpacker) (Loaded, error) {
-	full, empty := make(chan content, 2), make(chan []byte, 4)
+	full, empty := make(chan content, 2), make(chan content, 4)
 	for range cap(empty) {
-		empty <- nil
+		empty <- content{}
 	}
 	var stop atomic.Bool
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		defer close(full)
 		for !stop.Load() {
-			b := <-empty
-			h, b, err := u.next(b[:0])
-			full <- content{h, b, u.at, u.damaged, err}
-			if err != nil {
+			c := <-empty
+			c.head, c.b, c.err = u.next(c.b[:0])
+			c.at, c.damaged = u.at, u.damaged
+			if c.err == nil && c.kind == kindItems {
+				c.items, c.bad = readItems(c.items[:0], c.b)
+				l.l.Prepare(c.items)
+			}
+			full <- c
+			if c.err != nil {
 				return
 			}
 		}
@@ -131,7 +138,7 @@ func (l *Load) blocks(ctx context.Context, u *unpacker) (Loaded, error) {
 			promised = int64(f.uint64())
 			l.done.Whole = !f.bad
 		case c.kind == kindItems:
-			l.put(c.b)
+			l.put(&c)
 		}
 		l.report()
 		if ctx.Err() != nil && failed == nil {
@@ -141,9 +148,10 @@ func (l *Load) blocks(ctx context.Context, u *unpacker) (Loaded, error) {
 			stop.Store(true)
 		}
 		if cap(c.b) > 4*blockSize { // a large value's
+			clear(c.items)
 			c.b = nil
 		}
-		empty <- c.b
+		empty <- c
 	}
 	reading.Wait()
 	if failed == nil && !l.l.Ended() && promised > l.done.Read() {
@@ -165,28 +173,31 @@ func (l *Load) report() {
 	l.mu.Unlock()
 }
 
+// readItems appends the items of a block, up to its end or what is none.
+func readItems(dst []store.Kept, b []byte) (ks []store.Kept, bad bool) {
+	for f := (fields{b: b}); len(f.b) > 0; {
+		dst = append(dst, store.Kept{})
+		if readItem(&f, &dst[len(dst)-1]) != nil {
+			return dst[:len(dst)-1], true
+		}
+	}
+	return dst, false
+}
+
 // put takes in the items of a block.
-func (l *Load) put(b []byte) {
+func (l *Load) put(c *content) {
 	l.done.Blocks++
-	var ks [store.LoadMost]store.Kept
-	most := len(ks)
+	most := len(c.items)
 	if l.after != nil {
 		most = 1
 	}
-	for f := (fields{b: b}); len(f.b) > 0 && !l.l.Ended(); {
-		n, bad := 0, false
-		for n < most && len(f.b) > 0 && !bad {
-			if bad = readItem(&f, &ks[n]) != nil; !bad {
-				n++
-			}
-		}
-		l.l.Put(ks[:n], &l.done.Items)
-		if bad { // what follows cannot be read either
-			l.done.Items[store.LoadBad]++
-			return
-		}
+	for ks := c.items; len(ks) > 0 && !l.l.Ended(); ks = ks[most:] {
+		l.l.Put(ks[:most], &l.done.Items)
 		if l.after != nil {
 			l.after()
 		}
+	}
+	if c.bad && !l.l.Ended() {
+		l.done.Items[store.LoadBad]++
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"swordfish/hasher"
 	"swordfish/store"
@@ -259,6 +260,25 @@ func TestItemsReadAsWritten(t *testing.T) {
 		if len(f.b) != 0 {
 			t.Fatalf("%d bytes are left", len(f.b))
 		}
+	}
+}
+
+// TestOriginReadAsWritten: with what it has by now and without, as the first files are.
+func TestOriginReadAsWritten(t *testing.T) {
+	want := store.Origin{
+		Clock: 1 << 40, Wall: time.Unix(1, 2), FlushAt: 3, CAS: 4, Items: 5, Bytes: 6,
+		Routes: []store.OriginRoute{{ID: 1, Name: "one", KeyPrint: 7, QueryPrint: 8}, {ID: 64, Name: "two"}},
+	}
+	b := appendOrigin(nil, &want)
+	if got, ok := readOrigin(b); !ok || fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
+		t.Errorf("got  %+v, %v\nwant %+v", got, ok, want)
+	}
+	want.Items, want.Bytes = 0, 0
+	if got, ok := readOrigin(b[:len(b)-16]); !ok || fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
+		t.Errorf("of a first file: got %+v, %v\nwant %+v", got, ok, want)
+	}
+	if _, ok := readOrigin(b[:len(b)-1]); ok {
+		t.Error("one that is cut off is taken")
 	}
 }
 

@@ -67,9 +67,10 @@ func (s *Store) Ahead(hashes []uint64) (touched uint64) {
 	return touched
 }
 
-// aheadData is Ahead for the look-ups of payloads. An empty digest is none.
-func (s *Store) aheadData(digests []digest) (touched uint64) {
-	for _, d := range digests {
+// aheadData is Ahead for the look-ups of payloads that come with items of a snapshot.
+func (s *Store) aheadData(ks []Kept) (touched uint64) {
+	for i := range ks {
+		d := ks[i].digest
 		if d == (digest{}) {
 			continue
 		}
@@ -77,8 +78,8 @@ func (s *Store) aheadData(digests []digest) (touched uint64) {
 		h := uint64(dataHash32(d.lo))
 		t := ds.idx.table(h)
 		gr := &t.g[min(t.home(h), mostGroups-1)]
-		b, _, _ := ds.met.buckets(d.lo)
-		touched += gr.ctrl + uint64(b.next)
+		b, before, _ := ds.met.buckets(d.lo)
+		touched += gr.ctrl + uint64(b.next) + uint64(before.next)
 	}
 	return touched
 }

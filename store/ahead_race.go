@@ -8,4 +8,4 @@ const AheadMost = 16
 // Ahead would read what is being written; the race detector could not tell that nothing is believed.
 func (s *Store) Ahead(hashes []uint64) (touched uint64) { return 0 }
 
-func (s *Store) aheadData(digests []digest) (touched uint64) { return 0 }
+func (s *Store) aheadData(ks []Kept) (touched uint64) { return 0 }

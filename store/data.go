@@ -90,9 +90,14 @@ func (ds *dataShard) payload(n uint32) []byte {
 	return raw[dataHead : dataHead+size : dataHead+size]
 }
 
-// hashOf is the index's way back from a handle to its hash.
-func (ds *dataShard) hashOf(n uint32) uint64 {
-	return uint64(binary.LittleEndian.Uint32(ds.head(ds.hs[n])[8:]))
+// hashesOf is the index's way back from handles to their hashes.
+func (ds *dataShard) hashesOf(dst []uint64, handles []uint32) {
+	for i, n := range handles {
+		dst[i] = ds.hs[n]
+	}
+	for i, w := range dst {
+		dst[i] = uint64(binary.LittleEndian.Uint32(ds.head(w)[8:]))
+	}
 }
 
 // digest is where a payload is looked for and kept: by what it is, or without sharing by the hash of its key.

@@ -9,11 +9,14 @@ import "math/bits"
 //
 // Bits of the hash: 0-6 tag, from 7 on the directory; the group by all of them mixed. The owner's lock guards all of it.
 type index struct {
-	a    *arena
-	p    *pool
-	st   *indexState
-	dir  []uint32                // table offsets in units of tableAlign from the first segment; length 1<<depth of it is live
-	hash func(loc uint32) uint64 // the hash that loc was inserted under
+	a   *arena
+	p   *pool
+	st  *indexState
+	dir []uint32 // table offsets in units of tableAlign from the first segment; length 1<<depth of it is live
+
+	// hashes gives the hashes that locations were inserted under. They are asked for together, so that what has to be read for
+	// them comes together from memory.
+	hashes func(dst []uint64, locs []uint32)
 }
 
 // indexState is the index's part of its shard's state in the arena.
@@ -79,8 +82,8 @@ func matchByte(ctrl uint64, b byte) uint64 {
 
 func tagOf(h uint64) byte { return 0x80 | byte(h&0x7f) }
 
-func newIndex(a *arena, p *pool, st *indexState, dir []uint32, hash func(uint32) uint64) *index {
-	return &index{a: a, p: p, st: st, dir: dir, hash: hash}
+func newIndex(a *arena, p *pool, st *indexState, dir []uint32, hashes func([]uint64, []uint32)) *index {
+	return &index{a: a, p: p, st: st, dir: dir, hashes: hashes}
 }
 
 // start makes the first table; false without memory.
@@ -232,9 +235,7 @@ func (x *index) collect(t *table, e *entries) {
 			e.n++
 		}
 	}
-	for i := range e.n {
-		e.hash[i] = x.hash(e.loc[i])
-	}
+	x.hashes(e.hash[:e.n], e.loc[:e.n])
 }
 
 // empty takes everything out of a table.
@@ -330,6 +331,21 @@ func (x *index) split(h uint64) bool {
 	}
 	x.freeTable(old)
 	return true
+}
+
+// prepare takes one step towards the tables that n entries will have come to, at the table of h. False: it is there, or there is
+// no memory.
+func (x *index) prepare(h, n uint64) bool {
+	t := x.table(h)
+	each := n >> t.depth
+	full := func(class int) bool { return each >= uint64(8*classGroups[class])*15/16 }
+	switch {
+	case full(x.p.z.tableClasses - 1):
+		return x.split(h)
+	case full(0) && t.groups == classGroups[0]:
+		return x.resize(h, 1)
+	}
+	return false
 }
 
 // merge joins a nearly empty table with the one it was split from, if that has room enough for both to be far from splitting.

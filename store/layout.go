@@ -60,6 +60,8 @@ type segMeta struct {
 
 const noSegment = ^uint32(0)
 
+const mostShards = 256
+
 // sizes are derived from the options once.
 type sizes struct {
 	memory, segment   uint64
@@ -110,7 +112,7 @@ func floorPow2(n uint64) uint64 {
 func derive(memory, capacity uint64, maxItem int) sizes {
 	var z sizes
 	z.memory, z.capacity = memory, capacity
-	z.shards = int(min(max(floorPow2(memory/(4<<20)), 1), 256))
+	z.shards = int(min(max(floorPow2(memory/(4<<20)), 1), mostShards))
 	z.shardBits = bits.Len(uint(z.shards)) - 1
 	perShard := memory / uint64(z.shards)
 	z.segment = min(max(floorPow2(perShard/64), 16<<10), 64<<10)

@@ -86,9 +86,9 @@ type logState struct {
 	ages       ages
 }
 
-func (s *Store) shardOf(h uint64) *shard {
-	return &s.shards[h>>(64-s.z.shardBits)&uint64(s.z.shards-1)]
-}
+func (s *Store) shardOf(h uint64) *shard { return &s.shards[s.shardNo(h)] }
+
+func (s *Store) shardNo(h uint64) int { return int(h >> (64 - s.z.shardBits) & uint64(s.z.shards-1)) }
 
 // raw views the record at loc and whatever follows it in its segment.
 func (sh *shard) raw(loc uint32) []byte {

@@ -23,6 +23,9 @@ type Kept struct {
 	// number alone. 0: nobody else has it.
 	Number uint32
 	New    bool // the value comes with this item
+
+	hash   uint64 // of the key, with the seed of the store that takes it in
+	digest digest // of the value, likewise
 }
 
 // Origin is what has to be known of the store that a snapshot is of.
@@ -31,6 +34,8 @@ type Origin struct {
 	Wall    time.Time // of the same moment
 	FlushAt Time      // moment of a delayed flush, 0 none
 	CAS     uint64    // none that was given out is above it
+	Items   uint64    // about so many were there when it began; 0: not known
+	Bytes   uint64    // and so many bytes of memory in use
 	Routes  []OriginRoute
 }
 

@@ -1,10 +1,6 @@
 package store
 
-import (
-	"slices"
-	"strings"
-	"time"
-)
+import "time"
 
 // Loading takes the items of a snapshot into a store while clients use it. What happened to a key since it began is newer than
 // what the snapshot has: each shard keeps the hashes of such keys, and epochs tell of flushes and invalidations. A shard whose
@@ -20,6 +16,7 @@ type Loading struct {
 	charged     int64
 	flushed     bool
 	full        bool
+	part        *loadPart
 	touched     uint64 // what was read ahead, so that it is not optimized away
 }
 
@@ -61,7 +58,7 @@ func (s *Store) BeginLoading() *Loading {
 	if !s.loading.CompareAndSwap(false, true) {
 		return nil
 	}
-	l := &Loading{s: s, data: make(map[uint32]*loadData)}
+	l := &Loading{s: s, data: make(map[uint32]*loadData), part: new(loadPart)}
 	e := &s.epochs
 	e.mu.Lock()
 	l.flush, l.gone, l.stale = e.flush, e.gone, e.stale
@@ -108,6 +105,13 @@ func (l *Loading) From(o *Origin) {
 			s.epochs.flushAt.CompareAndSwap(0, at)
 		}
 	}
+	l.learnRoutes(o)
+	l.expect(o)
+}
+
+// learnRoutes finds the origin's routes among those of now.
+func (l *Loading) learnRoutes(o *Origin) {
+	s := l.s
 	s.routeMu.Lock()
 	defer s.routeMu.Unlock()
 	for _, r := range o.Routes {
@@ -120,6 +124,32 @@ func (l *Loading) From(o *Origin) {
 			continue
 		}
 		l.routes[r.ID] = loadRoute{id: id, stale: rs.QueryPrint != r.QueryPrint}
+	}
+}
+
+// leastItem is less than an item takes, its place in the index included, whatever a snapshot says.
+const leastItem = 16
+
+// expect gives the index the tables that it will have when all items are there, or as many as fit: growing to that while they
+// come would move each of them several times.
+func (l *Loading) expect(o *Origin) {
+	s := l.s
+	items := float64(o.Items)
+	free := float64(max(s.p.avail.Load()-s.reserve.Load(), 0))
+	if took := max(float64(o.Bytes), leastItem*items); took > free {
+		items *= free / took
+	}
+	each := uint64(items) / uint64(len(s.shards))
+	for i := range s.shards {
+		sh := &s.shards[i]
+		for at, end := uint64(0), uint64(1); at < end && l.room(0); {
+			sh.mu.Lock()
+			if !sh.idx.prepare(at<<dirShift, each) {
+				at++
+			}
+			end = 1 << sh.idx.st.depth
+			sh.mu.Unlock()
+		}
 	}
 }
 
@@ -162,244 +192,4 @@ func (l *Loading) second(sec uint32) uint32 {
 		return 1
 	}
 	return uint32(min(ms/1000, int64(notDue-1)))
-}
-
-// LoadMost is how many items Put takes in at a time.
-const LoadMost = AheadMost
-
-// Put takes items in, as far as nothing newer is known of their keys, and counts what became of them. A value is taken in if it
-// is new, whatever becomes of its item. Keys and Values are copied. It locks as so many writes do, one after the other. At most
-// LoadMost items count.
-func (l *Loading) Put(ks []Kept, into *[LoadResults]int64) {
-	var hashes [LoadMost]uint64
-	var digests [LoadMost]digest
-	ks = ks[:min(len(ks), LoadMost)]
-	for i := range ks {
-		hashes[i] = l.s.opt.KeyHash(ks[i].Key)
-		if len(ks[i].Value) > maxInline {
-			digests[i].hi, digests[i].lo = l.s.opt.Digest(ks[i].Value)
-		}
-	}
-	l.touched += l.s.Ahead(hashes[:len(ks)]) + l.s.aheadData(digests[:len(ks)])
-	for i := range ks {
-		into[l.take(&ks[i], hashes[i], digests[i])]++
-	}
-}
-
-// digest is that of a payload.
-type digest struct{ hi, lo uint64 }
-
-// take is Put for one item.
-func (l *Loading) take(k *Kept, hash uint64, dg digest) LoadResult {
-	s := l.s
-	if l.Ended() {
-		return l.ended()
-	}
-	if len(k.Key) == 0 || len(k.Key) > 250 || k.State&stateKind == stateKind || k.Route > MaxRoutes {
-		return LoadBad
-	}
-	if !l.room(len(k.Value)) {
-		l.full = true
-		return LoadNoRoom
-	}
-	d := draft{handle: noHandle}
-	if s.TooLargeFor(len(k.Key), len(k.Value)) {
-		return LoadTooLarge
-	}
-	if k.New && !l.learn(k, &d, dg) {
-		return l.ended()
-	}
-	if !l.draft(k, &d) {
-		return LoadGone
-	}
-	sh := s.shardOf(hash)
-	now := s.Now()
-	if sh.endOf(d.route, d.state, d.filled, d.expiry) <= now.Second() || d.negative() && d.state&stateStale != 0 {
-		return LoadOver
-	}
-	size := len(k.Value)
-	switch {
-	case k.Number != 0:
-		if size = l.refer(k.Number, &d); size < 0 {
-			return LoadLost
-		}
-	case size <= maxInline:
-		d.value = k.Value
-	default:
-		d.value = k.Value
-		if !s.keep(&d, hash, dg.hi, dg.lo) {
-			l.full = true
-			return LoadNoRoom
-		}
-	}
-	var f freed
-	res := LoadNoRoom
-	booked, room := s.bookFree(s.route(d.route), d.cost(size))
-	sh.lock(now)
-	if room {
-		res = l.put(sh, hash, k, &d, &f)
-	}
-	if res != Loaded && d.handle != noHandle {
-		f.add(d.handle)
-	}
-	sh.mu.Unlock()
-	booked.end()
-	s.giveBack(&f)
-	return res
-}
-
-func (l *Loading) ended() LoadResult {
-	if l.flushed {
-		return LoadFlushed
-	}
-	return LoadNoRoom
-}
-
-// room tells whether a value of n bytes and what belongs to it fit beside the reserve.
-func (l *Loading) room(n int) bool {
-	z := &l.s.z
-	return l.s.p.avail.Load() >= l.s.reserve.Load()+2*int64(z.segment)+int64(pagesFor(n))*pageSize
-}
-
-// draft makes k a record of this store, but for its value. False: there is no route for it.
-func (l *Loading) draft(k *Kept, d *draft) bool {
-	if k.Route != 0 {
-		r := l.routes[k.Route]
-		if r.id == 0 || l.s.route(r.id) == nil {
-			return false
-		}
-		d.route = r.id
-		if d.state |= k.State &^ statePays; r.stale {
-			d.outdate()
-		}
-	} else if k.Noted {
-		d.block = true
-		d.state = k.State
-	}
-	if d.route != 0 || d.block {
-		d.filled = l.second(k.Filled)
-	}
-	if k.Expiry != 0 {
-		d.expiry, d.hasExpiry = l.second(k.Expiry), true
-	}
-	d.key, d.flags, d.fetched, d.hits, d.log = k.Key, k.Flags, k.Fetched, k.Hits&metaHits, probation
-	if k.Main {
-		d.log = mainLog
-	}
-	if !l.s.opt.NoCAS {
-		d.cas = k.CAS
-	}
-	return true
-}
-
-// outdate makes the draft of a route's item stale, whatever else is known of it.
-func (d *draft) outdate() {
-	d.state |= stateStale
-	if d.state&stateKind == stateClient {
-		d.state &^= stateAsked
-	}
-}
-
-// put links d, unless the shard knows something newer. The shard is locked.
-func (l *Loading) put(sh *shard, hash uint64, k *Kept, d *draft, f *freed) LoadResult {
-	s := l.s
-	rs := s.route(d.route)
-	switch {
-	case sh.seenFlush != l.flush:
-		l.flushed = true
-		return LoadFlushed
-	case d.route != 0 && (rs == nil || sh.seen[d.route].gone != l.gone[d.route]), l.prefixGone(k.Key):
-		return LoadGone
-	case sh.since.has(hash):
-		return LoadNewer
-	case sh.since.full && (d.route == 0 || d.negative()):
-		return LoadNewer
-	}
-	if d.route != 0 && (sh.since.full || sh.seen[d.route].stale != l.stale[d.route]) {
-		if d.outdate(); d.negative() {
-			return LoadOver
-		}
-	}
-	h := held{is: isFlushed}
-	if h.slot, h.loc = sh.find(hash, k.Key); h.slot != nil {
-		h.rec.decode(sh.raw(h.loc))
-		if h.is = sh.judge(&h.rec, h.loc, hash, h.rec.route, sh.now); h.is < isExpired {
-			return LoadNewer
-		}
-		sh.expire(hash, h.loc, &h.rec, h.is, f)
-	}
-	if d.negative() && sh.st.negBytes > s.p.limit.Load()/int64(s.z.shards)/negativeShare {
-		return LoadNoRoom
-	}
-	if !sh.reserve(d, forWrite) || !sh.link(hash, nil, 0, nil, d, f) {
-		l.full = true
-		return LoadNoRoom
-	}
-	if !d.negative() {
-		sh.st.total++
-	}
-	return Loaded
-}
-
-// prefixGone tells whether the prefix of a key was invalidated since the load began. One that is invalidated right now is seen
-// by the shard when it is locked next.
-func (l *Loading) prefixGone(key []byte) bool {
-	gone := *l.s.epochs.since.Load()
-	if len(gone) > sinceLoad {
-		return true
-	}
-	return slices.ContainsFunc(gone, func(p string) bool { return strings.HasPrefix(string(key), p) })
-}
-
-// learn makes k's value, which others are to have as well, a datum that is there until the load ends. False: no memory.
-func (l *Loading) learn(k *Kept, d *draft, dg digest) bool {
-	s := l.s
-	had := draft{value: k.Value, handle: noHandle, route: l.routes[k.Route].id}
-	if len(k.Value) <= maxInline { // no store has such a one shared
-		dg.hi, dg.lo = s.opt.Digest(k.Value)
-	}
-	ok := false
-	if s.z.large(dataHead + len(k.Value)) {
-		ok = s.keepLarge(&had, dg.hi, dg.lo)
-	} else {
-		ds := s.dataShardOf(dg.hi)
-		ds.mu.Lock()
-		count := ds.st.count
-		if had.handle, ok = ds.hold(dg.lo, k.Value); ok && ds.st.count > count {
-			s.pays(&had)
-		}
-		ds.mu.Unlock()
-	}
-	if !ok {
-		l.full = true
-		return false
-	}
-	d.state |= had.state // statePays, where it is new
-	at := l.data[k.Number/uint32(len(loadData{}))]
-	if at == nil {
-		at = new(loadData)
-		l.data[k.Number/uint32(len(loadData{}))] = at
-	}
-	slot := &at[k.Number%uint32(len(loadData{}))]
-	if old := *slot; old != 0 { // a number that comes twice
-		var f freed
-		f.add(old - 1)
-		s.giveBack(&f)
-	}
-	*slot = had.handle + 1
-	return true
-}
-
-// refer gives d the value of a number and returns its length, or -1 if it is not known.
-func (l *Loading) refer(number uint32, d *draft) int {
-	at := l.data[number/uint32(len(loadData{}))]
-	if at == nil || at[number%uint32(len(loadData{}))] == 0 {
-		return -1
-	}
-	d.handle = at[number%uint32(len(loadData{}))] - 1
-	ds := l.s.dataShardOfHandle(d.handle)
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	ds.reference(ds.local(d.handle))
-	return len(ds.payload(ds.local(d.handle)))
 }

@@ -55,8 +55,10 @@ func (s *Store) BeginSaving() *Saving {
 		sh := &s.shards[i]
 		sh.mu.Lock()
 		sv.origin.CAS = max(sv.origin.CAS, (sh.st.cas+1)<<s.z.shardBits)
+		sv.origin.Items += uint64(sh.st.items + sh.st.negative)
 		sh.mu.Unlock()
 	}
+	sv.origin.Bytes = uint64(s.p.used() - s.z.fixed)
 	return sv
 }
 

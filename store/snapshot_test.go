@@ -39,8 +39,32 @@ func (x tester) save(between func()) (all shown) {
 	return all
 }
 
-// load takes everything in; between is called after every item.
-func (x tester) load(all shown, between func(i int)) (results [LoadResults]int64) {
+// load takes everything in, at once or, where between is to be called after every item, one by one.
+func (x tester) load(all shown, between func(i int)) [LoadResults]int64 {
+	x.t.Helper()
+	return x.loading(all, func(l *Loading, results *[LoadResults]int64) {
+		if between == nil {
+			l.Put(all.items, results)
+			return
+		}
+		for i := range all.items {
+			l.Put(all.items[i:i+1], results)
+			between(i)
+		}
+	})
+}
+
+// loadTogether takes everything in at once; between is called when the values are there and the records are not.
+func (x tester) loadTogether(all shown, between func()) [LoadResults]int64 {
+	x.t.Helper()
+	return x.loading(all, func(l *Loading, results *[LoadResults]int64) {
+		n := l.values(all.items, results)
+		between()
+		l.records(n, results)
+	})
+}
+
+func (x tester) loading(all shown, put func(l *Loading, results *[LoadResults]int64)) (results [LoadResults]int64) {
 	x.t.Helper()
 	l := x.BeginLoading()
 	if l == nil {
@@ -48,12 +72,8 @@ func (x tester) load(all shown, between func(i int)) (results [LoadResults]int64
 	}
 	defer l.End()
 	l.From(&all.origin)
-	for i := range all.items {
-		l.Put(all.items[i:i+1], &results)
-		if between != nil {
-			between(i)
-		}
-	}
+	l.Prepare(all.items)
+	put(l, &results)
 	return results
 }
 
@@ -372,14 +392,20 @@ func TestSnapshotClientsWin(t *testing.T) {
 		{"the route goes and comes back", func(y tester) { y.routes(); y.routes(snapshotRoute) }, only(0)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			for step := range items {
+			for step := range items + 1 {
 				y := newTester(t, Options{Memory: 1 << 20})
 				y.routes(snapshotRoute)
-				y.load(all, func(i int) {
-					if i == step {
-						tt.do(y)
-					}
-				})
+				when := fmt.Sprintf("after %d items", step)
+				if step == 0 {
+					when = "between the values and the records"
+					y.loadTogether(all, func() { tt.do(y) })
+				} else {
+					y.load(all, func(i int) {
+						if i+1 == step {
+							tt.do(y)
+						}
+					})
+				}
 				y.SetSourceDown(id, true) // what is stale for long is served nevertheless
 				for i := range items {
 					route, key := name(i)
@@ -389,7 +415,7 @@ func TestSnapshotClientsWin(t *testing.T) {
 						want = value(i)
 					}
 					if a.ok != (want != "") || a.value != want {
-						t.Fatalf("after %d items: %s is %q, %v; want %q", step+1, key, a.value, a.ok, want)
+						t.Fatalf("%s: %s is %q, %v; want %q", when, key, a.value, a.ok, want)
 					}
 				}
 				verify(t, y.Store)
@@ -410,17 +436,21 @@ func TestSnapshotClientsWin(t *testing.T) {
 		t.Errorf("into the store itself: %v", got)
 	}
 	// A change of the query makes the rest stale.
-	for step := range items {
+	for step := range items + 1 {
 		y := newTester(t, Options{Memory: 1 << 20})
 		y.routes(snapshotRoute)
-		y.load(all, func(i int) {
-			if i == step {
-				y.MakeStale(id)
-			}
-		})
+		if step == 0 {
+			y.loadTogether(all, func() { y.MakeStale(id) })
+		} else {
+			y.load(all, func(i int) {
+				if i+1 == step {
+					y.MakeStale(id)
+				}
+			})
+		}
 		for i := range items {
 			if route, key := name(i); route != 0 && !y.get(route, key).item.Stale {
-				t.Errorf("after %d items: %s is fresh", step+1, key)
+				t.Errorf("after %d items, of 0 between the values and the records: %s is fresh", step, key)
 			}
 		}
 	}
@@ -531,6 +561,51 @@ func TestSnapshotLeavesRoom(t *testing.T) {
 		t.Errorf("a route with 1 %% of 32 MiB: %+v", rs)
 	}
 	verify(t, y.Store)
+}
+
+// TestSnapshotReadiesIndex: the index has its size before the items come, in a smaller store one for what fits, and one that is told
+// nonsense has room for items nevertheless.
+func TestSnapshotReadiesIndex(t *testing.T) {
+	x := newTester(t, Options{Memory: 32 << 20})
+	const items = 60_000
+	for i := range items {
+		x.write(Set, 0, fmt.Sprint("key ", i), fmt.Sprintf("%0300d", i), 0)
+	}
+	all := x.save(nil)
+	rand.New(rand.NewPCG(1, 1)).Shuffle(items, func(i, j int) { // as with another seed
+		all.items[i], all.items[j] = all.items[j], all.items[i]
+	})
+	if all.origin.Items != items || all.origin.Bytes < items*300 {
+		t.Fatalf("the origin has %d items in %d bytes", all.origin.Items, all.origin.Bytes)
+	}
+	in := func(memory int64, o Origin) (before, after Stats) {
+		y := newTester(t, Options{Memory: memory})
+		l := y.BeginLoading()
+		l.From(&o)
+		before = y.Stats()
+		l.Prepare(all.items)
+		l.Put(all.items, new([LoadResults]int64))
+		l.End()
+		after = y.Stats()
+		verify(t, y.Store)
+		return before, after
+	}
+	untold := all.origin
+	untold.Items, untold.Bytes = 0, 0
+	for _, memory := range []int64{64 << 20, 32 << 20, 8 << 20} {
+		before, after := in(memory, all.origin)
+		if after.HashBytes > before.HashBytes*5/4 {
+			t.Errorf("%d MiB: the index grew from %d bytes to %d", memory>>20, before.HashBytes, after.HashBytes)
+		}
+		_, plain := in(memory, untold)
+		if after.HashBytes > plain.HashBytes*21/20 || after.Items < plain.Items*97/100 {
+			t.Errorf("%d MiB: %d items with an index of %d bytes; one that was not told has %d with %d", memory>>20, after.Items, after.HashBytes, plain.Items, plain.HashBytes)
+		}
+	}
+	untold.Items = 1 << 60
+	if _, after := in(32<<20, untold); after.Items == 0 {
+		t.Error("tables alone")
+	}
 }
 
 // TestSnapshotCAS: a CAS is kept, and none comes twice.

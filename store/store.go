@@ -244,7 +244,7 @@ func (s *Store) openShard(i int) {
 	off += uint64(s.z.leaseBuckets) * sizeOf[leaseBucket]()
 	sh.gh = ghosts{sliceAt[printBucket](s.a, off, s.z.ghostBuckets), &sh.st.ghosts}
 	off += uint64(s.z.ghostBuckets) * sizeOf[printBucket]()
-	sh.idx = newIndex(s.a, s.p, &sh.st.idx, sliceAt[uint32](s.a, off, s.z.dirCap), sh.hashAt)
+	sh.idx = newIndex(s.a, s.p, &sh.st.idx, sliceAt[uint32](s.a, off, s.z.dirCap), sh.hashesAt)
 }
 
 func (s *Store) openData(i int) {
@@ -255,13 +255,21 @@ func (s *Store) openData(i int) {
 	dir := sliceAt[uint32](s.a, off+s.z.offDataDir, s.z.dirCap)
 	ds.met = prints{sliceAt[printBucket](s.a, off+s.z.offMet, s.z.metBuckets), &ds.st.met}
 	ds.hs = sliceAt[uint64](s.a, off+s.z.offHandles, s.z.handleCap)
-	ds.idx = newIndex(s.a, s.p, &ds.st.idx, dir, ds.hashOf)
+	ds.idx = newIndex(s.a, s.p, &ds.st.idx, dir, ds.hashesOf)
 }
 
-// hashAt is the key index's way back from a location to its hash.
-func (sh *shard) hashAt(loc uint32) uint64 {
-	key, _ := recordKey(sh.raw(loc))
-	return sh.s.opt.KeyHash(key)
+// hashesAt is the key index's way back from locations to their hashes: all keys are found, then all are read, then hashed.
+func (sh *shard) hashesAt(dst []uint64, locs []uint32) {
+	var keys [mostSlots][]byte
+	for i, loc := range locs {
+		keys[i], _ = recordKey(sh.raw(loc))
+	}
+	for i := range locs {
+		dst[i] = uint64(keys[i][len(keys[i])-1])
+	}
+	for i := range locs {
+		dst[i] = sh.s.opt.KeyHash(keys[i])
+	}
 }
 
 // Close ends the background work and gives the memory back. No other call may be under way or follow.
