@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -74,5 +75,41 @@ func TestConnectionsOfOneWorkerDoNotMix(t *testing.T) {
 			})
 		}
 		wg.Wait()
+	})
+}
+
+// TestKeysOfAnEarlierBufferAreForgotten has connections take turns with a command that is refused after its key was hashed ahead, and with
+// gets of another key that comes to lie at the same place, many at a time: the hash of the one is not taken for the other's.
+func TestKeysOfAnEarlierBufferAreForgotten(t *testing.T) {
+	twins(t, func(t *testing.T, o Options) {
+		o.Workers = 1
+		_, addr := startServer(t, o)
+		talk(t, addr).ask("set key 0 0 1\r\nv\r\n", "STORED")
+		refused, others := dial(t, addr), make([]net.Conn, 8)
+		for i := range others {
+			others[i] = dial(t, addr)
+		}
+		expect := func(c net.Conn, ask, want string) {
+			got := make([]byte, len(want))
+			if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
+				t.Fatalf("%q: got %q, %v; want %q", ask, got, err, want)
+			}
+		}
+		const bad, good = "get aaa\r\nmg bad Tx\r\n", "version\r\nmg key v\r\n"
+		send := func(c net.Conn, ask string) {
+			if _, err := io.WriteString(c, ask); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 300 {
+			send(refused, bad)
+			expect(refused, bad, "END\r\nCLIENT_ERROR bad token in command line format\r\n")
+			for _, c := range others {
+				send(c, good)
+			}
+			for _, c := range others {
+				expect(c, good, "VERSION 1.6.45\r\nVA 1\r\nv\r\n")
+			}
+		}
 	})
 }

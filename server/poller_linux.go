@@ -246,6 +246,9 @@ func (p *poller) stage(c *conn, events uint32) bool {
 	if events&^unix.EPOLLOUT == 0 || c.owed > 0 || c.parked || c.paused || c.ready || c.talks || len(c.input.held) > 0 || !c.session.fresh() {
 		return false
 	}
+	if len(p.staged) == 0 {
+		p.w.ahead.forget() // what a run has left there lay where others read to now
+	}
 	space := p.in[len(p.staged)*stageRoom:][:stageRoom]
 	n, err := readNow(c.fd, space)
 	if !p.took(c, n, err) {
