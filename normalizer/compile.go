@@ -83,8 +83,10 @@ func Compile(routes []Route) (*Table, error) {
 		}
 		t.routes = append(t.routes, r)
 		t.heads[string(r.literal)] = append(t.heads[string(r.literal)], r)
+		t.opening.add(string(r.literal))
 		if r.prefix != "" && !slices.Contains(t.prefixes, r.prefix) {
 			t.prefixes = append(t.prefixes, r.prefix)
+			t.opening.add(r.prefix)
 		}
 		t.byID[r.id] = r
 		seen[r.name] = true

@@ -55,15 +55,21 @@ type Table struct {
 	heads    map[string][]*route // literal prefix -> its routes in file order
 	prefixes []string            // the different client prefixes of all routes
 	byID     map[uint16]*route
+	opening  opening // of literal and client prefixes
 }
 
 // Append finds the first route in file order that key matches, appends the canonical key to dst and returns the extended
 // slice with the route's id. A plain key has route 0 and dst comes back as it was. Append keeps neither slice, allocates
 // only if dst lacks room for MaxKey bytes, and is idempotent: a canonical key gives itself and the same route.
 func (t *Table) Append(dst, key []byte) (out []byte, id uint16) {
-	if t == nil || len(key) > MaxKey {
+	if t == nil || len(key) > MaxKey || !t.opening.may(key) {
 		return dst, 0
 	}
+	return t.append(dst, key)
+}
+
+// append is Append for a key that a route may match.
+func (t *Table) append(dst, key []byte) (out []byte, id uint16) {
 	var m match
 	r := t.find(key, len(t.routes), &m)
 	if r == nil {

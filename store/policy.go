@@ -18,7 +18,9 @@ const (
 // hit notes that a present record was read.
 func (sh *shard) hit(k *held) {
 	r := &k.rec
-	r.raw[1] |= metaFetched
+	if r.meta&metaFetched == 0 { // else the line of memory stays as it is
+		r.raw[1] |= metaFetched
+	}
 	count := r.raw[1] & metaHits
 	if count == metaHits {
 		return
