@@ -43,6 +43,9 @@ func (w *worker) metaGet(r *protocol.Request, out []byte) []byte {
 	w.resolve(q, r.Key)
 	w.watchKeys(q)
 	opened := false
+	if need := protocol.MaxMetaHeader + 2; r.Vivify && cap(out)-len(out) < need {
+		out = grow(out, need) // an item that is over as soon as it is made is not found a second time
+	}
 	if m.Touch && m.Value {
 		out, opened = w.makeRoom(r.Key, out, protocol.MaxMetaHeader)
 	}

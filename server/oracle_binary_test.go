@@ -116,7 +116,7 @@ func TestAheadOfPacketsChangesNoAnswer(t *testing.T) {
 // TestRandomPacketsLikeMemcached is TestRandomCommandsLikeMemcached in the binary protocol.
 func TestRandomPacketsLikeMemcached(t *testing.T) {
 	memcached := oracle(t, "-o", quietOracle)
-	for _, seed := range []uint64{1, 2, 3, 4} {
+	for seed := *firstSeed; seed < *firstSeed+4; seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			_, ours := startServer(t, Options{Net: seed%2 == 0})
 			addrs := [2]string{ours, memcached}

@@ -90,6 +90,9 @@ func (s *Store) tryDelta(d *Delta) (n Number, st Status) {
 	if d.Touch {
 		nd.expiry, nd.hasExpiry = expiryOf(d.TouchDeadline), d.TouchDeadline != NoDeadline
 	}
+	if len(text) > len(value) {
+		nd.fetched = false // as memcached, for which that is another item
+	}
 	nd.value, nd.handle = make([]byte, max(len(text), len(value))), noHandle
 	pad(nd.value, text)
 	if len(nd.value) > maxInline {
@@ -108,7 +111,7 @@ func (s *Store) tryDelta(d *Delta) (n Number, st Status) {
 		sh.killLease(d.Hash, d.Now)
 	}
 	if len(text) > len(value) {
-		sh.st.total++ // as memcached, for which that is another item
+		sh.st.total++
 	}
 	return n, Stored
 }

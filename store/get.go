@@ -91,10 +91,7 @@ func (s *Store) get(q *Lookup, it *Item, more bool) (ok, again bool) {
 		r.setState(r.state | stateSent)
 	}
 	if !q.NoBump {
-		sh.hit(&k)
-		if r.route == 0 && r.offState != 0 {
-			r.setFilled(q.Now.Second())
-		}
+		sh.bump(&k, q.Now)
 	}
 	it.Flags, it.CAS, it.sh = r.flags, r.cas, sh
 	if r.meta&metaInline != 0 {

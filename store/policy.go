@@ -38,6 +38,14 @@ func (sh *shard) hit(k *held) {
 	r.raw[1]++
 }
 
+// bump notes that a present record was read, and when, where it remembers that.
+func (sh *shard) bump(k *held, now Time) {
+	sh.hit(k)
+	if r := &k.rec; r.route == 0 && r.offState != 0 {
+		r.setFilled(now.Second())
+	}
+}
+
 // enlist chooses the log of a record about to be put under h, and the hits that it begins with: those of the record it
 // replaces, else what its print tells.
 func (sh *shard) enlist(h uint64, k *held, d *draft) {

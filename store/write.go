@@ -325,7 +325,7 @@ func (s *Store) tryConcat(w *Write, buf []byte) (st Status, cas uint64, need, gr
 	}
 	d := sh.redraft(&k)
 	sh.claim(&d, w.Route, w.Now)
-	d.value, d.handle = buf, noHandle
+	d.value, d.handle, d.fetched = buf, noHandle, false
 	d.cas = sh.chosenCAS(w.NewCAS, w.WantCAS)
 	if n > maxInline {
 		if hi, lo := s.digest(w.Hash, buf); !s.keep(&d, w.Hash, hi, lo) {
@@ -408,5 +408,6 @@ func (s *Store) tryTouch(key []byte, hash uint64, route RouteID, now Time, deadl
 		return NoMemory
 	}
 	sh.newer(hash)
+	sh.bump(&k, now)
 	return Touched
 }
