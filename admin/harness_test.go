@@ -144,7 +144,7 @@ func (w *world) hooks() filler.Hooks {
 	put := func(l filler.Lease, f *store.Fill) filler.PutStatus {
 		f.Now = w.store.Now()
 		status := w.store.PutLease(store.Lease(l), f)
-		w.tracker.Ended(l, map[bool]warm.End{true: warm.NoRow, false: warm.Loaded}[f.Absent])
+		w.tracker.Ended(l, map[bool]filler.End{true: filler.EndNoRow, false: filler.EndLoaded}[f.Absent])
 		w.puts <- struct{}{}
 		return filler.PutStatus(status)
 	}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -103,6 +104,14 @@ func TestE2EWarmFigures(t *testing.T) {
 	t.Run("servers", warmServersFigures)
 }
 
+// measured is what the other client noticed for so long.
+func measured(t *testing.T, dsn string, wait time.Duration) []time.Duration {
+	t.Helper()
+	client, began := otherClient(t, dsn), time.Now()
+	eventually(t, "the other client is measured alone", func() bool { return time.Since(began) > wait })
+	return client.end()
+}
+
 func warmPostgresFigures(t *testing.T) {
 	psql := tool(t, "apt-get install postgresql-client", "/usr/lib/postgresql/15/bin/psql", "psql")
 	pg := testenv.Postgres(t)
@@ -111,49 +120,71 @@ func warmPostgresFigures(t *testing.T) {
 	if !recording() {
 		keys, rounds = keys+" WHERE c.country IN ('IN', 'DE')", 1
 	}
-	s := serve(t, config{dsn: pg.DSN, route: []string{"fresh: 1h", fmt.Sprintf("keys: %q", keys)}}.String(), "-m", "1024", "-t", "2", "-o", "admin=0")
-	admin, c, db := adminOf(t, s), dial(t, s.addr), openSession(t, pg.DSN)
-	n := db.number("SELECT count(*) FROM (" + keys + ") k")
+	n := openSession(t, pg.DSN).number("SELECT count(*) FROM (" + keys + ") k")
 	rows := "SELECT k.*, c.payload FROM (" + keys + ") k JOIN characteristics c USING (country, os, browser, cat)"
+	conf := config{dsn: pg.DSN, route: []string{"fresh: 1h", fmt.Sprintf("keys: %q", keys)}}.String()
+
+	// warm fills an empty server and returns how long it took.
+	warm := func(args ...string) float64 {
+		t.Helper()
+		s := serve(t, conf, "-m", "1024", "-t", "2", "-o", "admin=0")
+		admin := adminOf(t, s)
+		runWarm(t, 0, "", append([]string{"--admin=" + admin, "--route=characteristics", "--from=table"}, args...)...)
+		if p := lastWarm(t, admin); p.Loaded != n || p.Share != 1 {
+			t.Fatalf("%+v, want %d loaded", p, n)
+		}
+		took := jobSeconds(t, admin)
+		s.end(syscall.SIGTERM)
+		return took
+	}
 
 	figures := table{head: []string{"round", "keys", "COPY s", "rows/s", "warm-up s", "rows/s", "of COPY's rate", "--full-speed s", "rows/s", "of COPY's rate"}}
-	beside := table{head: []string{"round", "statements", "alone: median us", "mean", "p99", "meanwhile: statements", "median us", "mean", "p99", "ratio of medians", "of means", "of p99"}}
-	var rates, full, medians, means []float64
+	beside := table{head: []string{"round", "statements alone", "median us", "mean", "p99", "meanwhile", "median us", "mean", "p99", "alone afterwards", "median us", "mean", "p99"}}
+	ratios := table{head: []string{"round", "meanwhile, to alone: medians", "means", "p99", "alone afterwards, to before: medians", "means", "p99"}}
+	of := []func([]time.Duration) float64{
+		func(all []time.Duration) float64 { return micros(all, 0.5) }, meanMicros, func(all []time.Duration) float64 { return micros(all, 0.99) },
+	}
+	var rates, full []float64
+	noticed, noise := make([][]float64, len(of)), make([][]float64, len(of))
+	wait := time.Duration(longer(300)) * time.Millisecond
 	for round := range rounds {
-		c.want("OK", "invalidate characteristics")
 		begin := time.Now()
 		cmd := exec.Command(psql, pg.DSN, "-X", "-q", "-c", "COPY ("+rows+") TO STDOUT")
 		if out, err := cmd.CombinedOutput(); err != nil || strings.Count(string(out), "\n") != n {
 			t.Fatalf("psql: %v, %d lines, want %d", err, strings.Count(string(out), "\n"), n)
 		}
 		copied := time.Since(begin).Seconds()
+		atFull := warm("--full-speed")
 
-		alone := otherClient(t, pg.DSN)
-		began := time.Now()
-		wait := time.Duration(longer(300)) * time.Millisecond
-		eventually(t, "the other client is measured alone", func() bool { return time.Since(began) > wait })
-		before := alone.end()
-		meanwhile := otherClient(t, pg.DSN)
-		runWarm(t, 0, "", "--admin="+admin, "--route=characteristics", "--from=table")
-		during := meanwhile.end()
-		if p := lastWarm(t, admin); p.Loaded != n || p.Share != 1 {
-			t.Fatalf("%+v, want %d loaded", p, n)
-		}
-		took := jobSeconds(t, admin)
-		c.want("OK", "invalidate characteristics")
-		runWarm(t, 0, "", "--admin="+admin, "--route=characteristics", "--from=table", "--full-speed")
-		atFull := jobSeconds(t, admin)
+		before := measured(t, pg.DSN, wait)
+		client := otherClient(t, pg.DSN)
+		took := warm()
+		meanwhile := client.end()
+		after := measured(t, pg.DSN, wait)
+
 		figures.row(round+1, n, copied, int(float64(n)/copied), took, int(float64(n)/took), copied/took, atFull, int(float64(n)/atFull), copied/atFull)
-		ratio := func(of func([]time.Duration) float64) float64 { return of(during) / of(before) }
-		half := func(all []time.Duration) float64 { return micros(all, 0.5) }
-		worst := func(all []time.Duration) float64 { return micros(all, 0.99) }
-		beside.row(round+1, len(before), half(before), meanMicros(before), worst(before), len(during), half(during), meanMicros(during), worst(during),
-			ratio(half), ratio(meanMicros), ratio(worst))
-		rates, full, medians, means = append(rates, copied/took), append(full, copied/atFull), append(medians, ratio(half)), append(means, ratio(meanMicros))
+		cells, quotients, spread := []any{round + 1}, []any{round + 1}, []any{}
+		alone := slices.Sorted(slices.Values(slices.Concat(before, after)))
+		for _, all := range [][]time.Duration{before, meanwhile, after} {
+			cells = append(cells, len(all))
+			for _, f := range of {
+				cells = append(cells, f(all))
+			}
+		}
+		for i, f := range of {
+			noticed[i] = append(noticed[i], f(meanwhile)/f(alone))
+			noise[i] = append(noise[i], f(after)/f(before))
+			quotients, spread = append(quotients, noticed[i][round]), append(spread, noise[i][round])
+		}
+		beside.row(cells...)
+		ratios.row(append(quotients, spread...)...)
+		rates, full = append(rates, copied/took), append(full, copied/atFull)
 	}
-	record(t, "Warm-up from PostgreSQL", fmt.Sprintf("%d keys of a route, each a row of a join, through swordfishd warm with its default pace; "+
-		"beside it psql's COPY of the same rows, and another client that reads a row by its key every millisecond. Medians: %.2f of COPY's rate, %.2f at full speed; "+
-		"the other client's median statement takes %.2f times as long, its mean %.2f times.", n, median(rates), median(full), median(medians), median(means)), &figures, &beside)
+	record(t, "Warm-up from PostgreSQL", fmt.Sprintf("%d keys of a route, each a row of a join, through swordfishd warm into an empty server; beside it psql's COPY of the same rows. "+
+		"Meanwhile another client reads a row by its key every millisecond, and also before and afterwards, alone: how far these two differ is what the machine does by itself. "+
+		"Medians: %.2f of COPY's rate, %.2f at full speed; at the default pace the other client's median statement takes %.2f times as long, its mean %.2f times, its p99 %.2f times; "+
+		"alone afterwards, in terms of alone before, %.2f, %.2f and %.2f times.", n, median(rates), median(full),
+		median(noticed[0]), median(noticed[1]), median(noticed[2]), median(noise[0]), median(noise[1]), median(noise[2])), &figures, &beside, &ratios)
 }
 
 // pipelined sends commands in pieces and reads so many answers of each, a line or a value.

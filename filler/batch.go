@@ -12,6 +12,7 @@ type Batch struct {
 	r     *route
 	plan  *plan   // when it was formed
 	trial *source // the source that this batch probes, if any
+	bulk  *Bulk   // that it belongs to, if any
 
 	keys  []byte
 	items []entry // their keys lie in keys
@@ -25,7 +26,8 @@ type Batch struct {
 	took    time.Duration // of all loads
 	list    []listed      // with RowsList: the rows in order of arrival
 	names   []string      // columns without ord
-	parts   []Part        // scratch of Parts
+	parts   []Part        // with split: of all keys in todo, one behind the other; else scratch of Parts
+	split   bool
 
 	maxValue int // Options.MaxValue
 	maxOut   int // Options.BatchBytes
@@ -88,6 +90,10 @@ func (b *Batch) key(item int32) []byte {
 
 // Parts returns the parts of the key with index i in the order of Route.Parts. They are valid until the next call.
 func (b *Batch) Parts(i int) []Part {
+	if b.split {
+		n := len(b.plan.cfg.Parts)
+		return b.parts[i*n : (i+1)*n]
+	}
 	if b.plan.cfg.Split == nil {
 		return nil
 	}
@@ -246,13 +252,19 @@ func (b *Batch) reset(r *route, maxValue, maxOut int) {
 	if cap(b.out) > batchKeep {
 		b.out = nil
 	}
+	b.keys, b.items, b.results, b.done = b.keys[:0], b.items[:0], b.results[:0], b.done[:0]
+	b.begin(r, maxValue, maxOut)
+}
+
+// begin readies b for its load, whose keys may be there already.
+func (b *Batch) begin(r *route, maxValue, maxOut int) {
 	clear(b.asked)
-	b.r, b.plan, b.trial, b.names = r, r.plan, nil, nil
-	b.keys, b.items, b.todo, b.results, b.done = b.keys[:0], b.items[:0], b.todo[:0], b.results[:0], b.done[:0]
+	b.r, b.plan, b.trial, b.bulk, b.names = r, r.plan, nil, nil, nil
+	b.todo = b.todo[:0]
 	b.out, b.list, b.asked, b.rows = b.out[:0], b.list[:0], b.asked[:0], 0
 	b.maxValue, b.maxOut = maxValue, maxOut
 	b.paid, b.failed = 0, false
-	b.source, b.took = "", 0
+	b.source, b.took, b.split = "", 0, false
 }
 
 func (b *Batch) add(e entry, key []byte) {
@@ -264,13 +276,13 @@ func (b *Batch) add(e entry, key []byte) {
 }
 
 // abandon ends, by end, the leases that the load has not ended, and leaves it none to end.
-func (b *Batch) abandon(end func(*entry)) {
+func (b *Batch) abandon(end func(i int)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := range b.items {
 		if !b.done[i] {
 			b.done[i] = true
-			end(&b.items[i])
+			end(i)
 		}
 	}
 }

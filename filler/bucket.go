@@ -85,6 +85,13 @@ func (m *meter) pace(want int, window time.Duration, now time.Time) (n int, wait
 	return m.b.pace(want, window, now)
 }
 
+// limited tells whether there is a rate to be kept.
+func (m *meter) limited() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.b.rate > 0
+}
+
 func (m *meter) take(n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -35,6 +35,8 @@ func (f *Filler) dispatch() {
 		case <-f.wakeup:
 		case ev := <-f.events:
 			f.handle(ev)
+		case k := <-f.bulks:
+			f.acceptBulk(k)
 		case c := <-f.changes:
 			c.result <- f.apply(c.sources, c.routes)
 		case <-timer.C:
@@ -126,20 +128,24 @@ func (f *Filler) accept(s *slot) {
 		f.discard(r, s.lease, s.lane, DropOff)
 		return
 	}
-	key := s.key[:s.n]
+	f.admit(r, s.lease, s.lane, s.key[:s.n])
+}
+
+// admit queues a lease that may be queued, or ends it.
+func (f *Filler) admit(r *route, l Lease, lane Lane, key []byte) {
 	bad := false
 	if r.parts, bad = r.plan.refused(r.parts, key); bad {
 		r.count.badPart.Add(1)
-		r.count.closed(f.hooks.Absent(s.lease, s.route, key), &r.count.absent)
+		r.count.closed(f.hooks.Absent(l, r.id, key), &r.count.absent)
 		return
 	}
 	switch {
-	case r.queued >= roomFor(r.plan.cfg.Limits.Queue, s.lane):
-		f.discard(r, s.lease, s.lane, DropQueueFull)
-	case f.queued >= roomFor(f.bound, s.lane):
-		f.discard(r, s.lease, s.lane, DropFillerFull)
+	case r.queued >= roomFor(r.plan.cfg.Limits.Queue, lane):
+		f.discard(r, l, lane, DropQueueFull)
+	case f.queued >= roomFor(f.bound, lane):
+		f.discard(r, l, lane, DropFillerFull)
 	default:
-		e := entry{lease: s.lease, lane: s.lane}
+		e := entry{lease: l, lane: lane}
 		if r.plan.typesKnown() {
 			e.checked = r.plan.gen
 		}

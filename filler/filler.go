@@ -75,7 +75,22 @@ type Hooks struct {
 	// PutTTL is Put for a value that its source keeps only for ttl, more than 0: the item may not outlive that. It is
 	// optional: where it is nil, Put is called and the remaining time is lost.
 	PutTTL func(l Lease, route uint16, key, value []byte, flags uint32, ttl time.Duration) PutStatus
+
+	// PutMany is Put for some keys of a Bulk, at most PutsAtOnce. It is optional: where it is nil, Put is called for each.
+	PutMany func(route uint16, puts []BulkPut)
 }
+
+// BulkPut is a value for PutMany, which sets Status.
+type BulkPut struct {
+	Lease      Lease
+	Key, Value []byte
+	Flags      uint32
+	New        bool // as Bulk.Add was told
+	Status     PutStatus
+}
+
+// PutsAtOnce bounds what PutMany gets.
+const PutsAtOnce = 16
 
 // SourceSpec is a source with its limits.
 type SourceSpec struct {
@@ -137,6 +152,7 @@ type Filler struct {
 
 	wakeup   chan struct{}
 	events   chan event // ends of loads and of probes
+	bulks    chan *Bulk
 	changes  chan change
 	stopping chan struct{}
 	force    chan struct{} // closed when Shutdown waits no longer
@@ -170,6 +186,7 @@ func New(o Options) (*Filler, error) {
 		maxValue: defaultInt(o.MaxValue, DefaultMaxValue),
 		wakeup:   make(chan struct{}, 1),
 		events:   make(chan event, 64),
+		bulks:    make(chan *Bulk),
 		changes:  make(chan change),
 		stopping: make(chan struct{}),
 		force:    make(chan struct{}),

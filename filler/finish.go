@@ -22,7 +22,9 @@ func (f *Filler) finished(b *Batch) {
 	if p.inFlight--; p.retired {
 		p.retire()
 	}
-	if len(f.batches) < 64 {
+	if b.bulk != nil {
+		b.bulk.Done(b.took)
+	} else if len(f.batches) < 64 {
 		f.batches = append(f.batches, b)
 	}
 }
@@ -51,6 +53,9 @@ func (f *Filler) handle(ev event) {
 		if b.results[i].state == resultNone && r.pays(b.items[i].lane) {
 			absent++
 		}
+	}
+	if b.bulk != nil { // clients' misses do not pay for more of them than for a batch's
+		absent = r.negatives.has(absent, now)
 	}
 	r.negatives.take(absent - b.paid)
 	if ev.err != nil && f.ctx.Err() == nil {
@@ -127,10 +132,16 @@ func (f *Filler) requeue(b *Batch, split bool, now time.Time) {
 			continue
 		}
 		if why, drop := f.dropAgain(r); drop {
-			f.discard(r, e.lease, e.lane, why)
+			f.drop(b, i, why)
 			continue
 		}
 		f.hooks.Sent(e.lease, 0)
+		if b.bulk != nil { // no one waits for it, and it is not to go before those that are waited for
+			b.bulk.Ended(i, EndQueued)
+			f.grow(r, e.lane, 1)
+			f.enqueue(r, e, b.key(int32(i)))
+			continue
+		}
 		f.grow(r, e.lane, 1)
 		if failed {
 			r.count.retried.Add(1)
@@ -201,7 +212,10 @@ func (f *Filler) purge(r *route, why DropReason) {
 	for i := range r.waiting {
 		empty(&r.waiting[i].keys)
 	}
-	r.split, r.waiting = nil, nil
+	for _, k := range r.bulks {
+		f.discardBulk(r, k, why)
+	}
+	r.split, r.waiting, r.bulks = nil, nil, nil
 }
 
 // end is the dispatcher's part of Shutdown.
@@ -223,7 +237,7 @@ func (f *Filler) end() {
 			f.handle(ev)
 		case <-f.force:
 			for b := range f.running {
-				b.abandon(func(e *entry) { f.discard(b.r, e.lease, e.lane, DropShutdown) })
+				b.abandon(func(i int) { f.drop(b, i, DropShutdown) })
 			}
 			return // the pools live on for the loads left behind
 		}

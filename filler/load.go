@@ -109,19 +109,24 @@ func (f *Filler) prepare(fd *feed, b *Batch, paid *int) error {
 		cancel()
 		*paid = 0
 	}
-	b.todo = b.todo[:0]
+	b.todo, b.parts, b.split = b.todo[:0], b.parts[:0], len(b.plan.cfg.Parts) > 0
 	for i := range b.items {
 		res := &b.results[i]
 		if res.state != resultNone && res.state != resultRefused {
 			continue
 		}
 		res.state = resultNone
-		if b.items[i].checked != b.plan.gen {
-			var bad bool
-			if b.parts, bad = fd.refused(b.parts, &b.plan.cfg, b.key(int32(i))); bad {
+		if b.items[i].checked == b.plan.gen {
+			b.split = false
+		} else {
+			at := len(b.parts)
+			parts, bad := fd.refused(b.parts[at:], &b.plan.cfg, b.key(int32(i)))
+			if bad {
 				res.state = resultRefused
 				continue
 			}
+			b.parts = append(b.parts[:at], parts...)
+			b.split = b.split && len(b.parts) == at+len(b.plan.cfg.Parts)
 		}
 		b.todo = append(b.todo, int32(i))
 	}
@@ -156,8 +161,10 @@ func (f *Filler) pay(fd *feed, b *Batch, paid int) error {
 // askOne runs one load under its deadline.
 func (f *Filler) askOne(fd *feed, b *Batch) error {
 	within := fd.timeout + leaseGrace
-	for _, item := range b.todo {
-		f.hooks.Sent(b.items[item].lease, within)
+	if b.bulk == nil { // whose leases have theirs
+		for _, item := range b.todo {
+			f.hooks.Sent(b.items[item].lease, within)
+		}
 	}
 	c, n := &b.r.count, uint64(len(b.todo))
 	c.asked.Add(n)
@@ -206,7 +213,9 @@ func (f *Filler) giveUp(b *Batch, err error) (split bool) {
 	for _, item := range b.todo {
 		res := &b.results[item]
 		again := fault == FaultData && len(b.todo) > 1
-		if fault == FaultTransient || fault == FaultDown {
+		if b.bulk != nil { // with fewer keys it may go better, and the one that is to blame is found
+			again = true
+		} else if fault == FaultTransient || fault == FaultDown {
 			again = b.items[item].tries < f.retries || b.trial != nil // parked keys are not worn out by probes
 		}
 		if again {
@@ -215,7 +224,7 @@ func (f *Filler) giveUp(b *Batch, err error) (split bool) {
 			res.state = resultFailed
 		}
 	}
-	return fault == FaultData && len(b.todo) > 1
+	return fault == FaultData && len(b.todo) > 1 && b.bulk == nil
 }
 
 // settle ends the lease of every item that has an answer; with valuesOnly, of those that have a value. An item counts as done
@@ -224,6 +233,9 @@ func (f *Filler) settle(b *Batch, valuesOnly bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c := &b.r.count
+	if b.bulk != nil && f.hooks.PutMany != nil {
+		f.settleBulk(b)
+	}
 	for i := range b.items {
 		res := &b.results[i]
 		if b.done[i] || res.state == resultLater || (valuesOnly && res.state != resultValue) {
@@ -231,18 +243,27 @@ func (f *Filler) settle(b *Batch, valuesOnly bool) {
 		}
 		b.done[i] = true
 		l, key := b.items[i].lease, b.key(int32(i))
+		var st PutStatus
+		how := EndLoaded
 		switch res.state {
 		case resultValue:
-			c.put(f.put(l, b.r.id, key, b.out[res.off:res.end], res))
-		case resultNone:
-			c.closed(f.hooks.Absent(l, b.r.id, key), &c.absent)
-		case resultRefused:
-			c.badPart.Add(1)
-			c.closed(f.hooks.Absent(l, b.r.id, key), &c.absent)
+			st = f.put(l, b.r.id, key, b.out[res.off:res.end], res)
+			c.put(st)
+		case resultNone, resultRefused:
+			if res.state == resultRefused {
+				c.badPart.Add(1)
+			}
+			st, how = f.hooks.Absent(l, b.r.id, key), EndNoRow
+			c.closed(st, &c.absent)
 		case resultTooLarge:
-			c.closed(f.hooks.Failed(l, b.r.id, key), &c.tooLarge)
+			st, how = f.hooks.Failed(l, b.r.id, key), EndFailed
+			c.closed(st, &c.tooLarge)
 		default:
-			c.closed(f.hooks.Failed(l, b.r.id, key), &c.failed)
+			st, how = f.hooks.Failed(l, b.r.id, key), EndFailed
+			c.closed(st, &c.failed)
+		}
+		if b.bulk != nil {
+			b.bulk.Ended(i, EndOf(st, how))
 		}
 	}
 }

@@ -99,6 +99,7 @@ type route struct {
 	again    queue   // failed loads whose backoff is over; before all lanes, being the oldest
 	split    []queue // halves of batches with a bad key, each to be sent alone
 	waiting  []retry // failed loads in their backoff
+	bulks    []*Bulk // not sent yet
 	queued   int     // leases in all of these
 	inFlight int     // batches of all plans
 	down     bool    // told to Hooks.SourceDown

@@ -25,7 +25,7 @@ func (f *Filler) send(now time.Time) (next time.Duration) {
 	f.turn++
 	for i := range f.routes {
 		r := f.routes[(f.turn+i)%len(f.routes)]
-		if r.off.Load() && r.queued > 0 {
+		if r.off.Load() && (r.queued > 0 || len(r.bulks) > 0) {
 			f.purge(r, DropOff)
 		}
 		next = min(next, f.sendRoute(r, now))
@@ -51,7 +51,12 @@ func (f *Filler) sendRoute(r *route, now time.Time) (next time.Duration) {
 	for r.inFlight < r.plan.cfg.Limits.Concurrency {
 		b, wait := f.form(r, now)
 		if b == nil {
-			return min(next, wait)
+			queued := false
+			if b, queued = f.formBulk(r, now); b == nil && queued {
+				continue
+			} else if b == nil {
+				return min(next, wait)
+			}
 		}
 		f.start(b)
 	}
@@ -230,7 +235,7 @@ func (f *Filler) start(b *Batch) {
 	if err := p.pool.Go(func() { f.load(b) }); err != nil {
 		// The subpool's queue holds a task for every slot, so this is a broken invariant; the leases are ended all the same.
 		for i := range b.items {
-			f.discard(r, b.items[i].lease, b.items[i].lane, DropPool)
+			f.drop(b, i, DropPool)
 		}
 		r.negatives.take(-b.paid)
 		f.finished(b)
@@ -242,4 +247,13 @@ func (f *Filler) startProbe(s *source) {
 	s.probes.Add(1)
 	f.inFlight++
 	go f.probe(s, s.timeout)
+}
+
+// drop ends the lease of an item that is not loaded after all.
+func (f *Filler) drop(b *Batch, i int, why DropReason) {
+	e := &b.items[i]
+	f.discard(b.r, e.lease, e.lane, why)
+	if b.bulk != nil {
+		b.bulk.Ended(i, EndDropped)
+	}
 }

@@ -67,6 +67,16 @@ func (s *Store) Ahead(hashes []uint64) (touched uint64) {
 	return touched
 }
 
+// AheadFill is Ahead for keys whose leases are about to be opened or ended.
+func (s *Store) AheadFill(hashes []uint64) (touched uint64) {
+	hashes = hashes[:min(len(hashes), AheadMost)]
+	for _, h := range hashes {
+		a, b := s.shardOf(h).leaseBuckets(h)
+		touched += a.hash[0] + b.hash[0] + uint64(a.state[0]) + uint64(b.state[0])
+	}
+	return touched + s.Ahead(hashes)
+}
+
 // aheadData is Ahead for the look-ups of payloads that come with items of a snapshot.
 func (s *Store) aheadData(ks []Kept) (touched uint64) {
 	for i := range ks {

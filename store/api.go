@@ -253,6 +253,7 @@ type Fill struct {
 	Deadline uint32 // a second of the item clock at which the source lets go of it; NoDeadline
 	Absent   bool   // the source has no row
 	Failed   bool   // nothing is known: close the window for Negative without a value
+	New      bool   // Offer, which opened the lease, found nothing: there is no payload to compare with
 	Stale    bool   // the value is old already: it is served, and loaded anew when somebody asks for it
 	Age      uint32 // seconds ago that it was true; older than the clock can say is Stale
 }

@@ -23,8 +23,10 @@ func (s *Store) PutLease(l Lease, f *Fill) PutStatus {
 	case s.TooLargeFor(len(f.Key), len(f.Value)):
 		row, status = false, PutTooLarge
 	default:
-		if st, done := s.putSame(l, f); done {
-			return st
+		if !f.New {
+			if st, done := s.putSame(l, f); done {
+				return st
+			}
 		}
 		if need := s.needs(len(f.Value)); s.p.avail.Load() < need+s.low.Load() {
 			s.AwaitRoom(Shortage{bytes: need}, fillRoomTime)

@@ -31,7 +31,7 @@ func TestOfferLeasesWhatIsDue(t *testing.T) {
 			x, id := newRouted(t)
 			tt.before(x, id)
 			var it Item
-			got := x.Offer([]byte("k"), testHash([]byte("k")), id, x.c.now, tt.absent, &it)
+			got := x.Offer([]byte("k"), testHash([]byte("k")), id, x.c.now, 0, tt.absent, &it)
 			if got != tt.want || (it.Lease.Serial != 0) != tt.leased || it.Leased != (tt.leased || tt.loading) {
 				t.Errorf("got %v, lease %v, leased %v; want %v, %v, loading by others %v", got, it.Lease, it.Leased, tt.want, tt.leased, tt.loading)
 			}
@@ -53,7 +53,7 @@ func stale(x tester, id RouteID) {
 func TestOfferOfAPlainKeyOpensNothing(t *testing.T) {
 	x, _ := newRouted(t)
 	var it Item
-	if got := x.Offer([]byte("k"), testHash([]byte("k")), 0, x.c.now, false, &it); got != WorthNothing || it.Leased {
+	if got := x.Offer([]byte("k"), testHash([]byte("k")), 0, x.c.now, 0, false, &it); got != WorthNothing || it.Leased {
 		t.Errorf("got %v, leased %v", got, it.Leased)
 	}
 }

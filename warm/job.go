@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"swordfish/filler"
 	"swordfish/filler/memcache"
 	"swordfish/store"
 )
@@ -134,10 +135,7 @@ var errEnough = errors.New("warm: enough")
 func (j *job) fed(ctx context.Context, f func(*feeder) error) error {
 	l := j.route.Fill.Limits
 	ping := j.route.Ping
-	if j.spec.Full {
-		ping = nil
-	}
-	th := newThrottle(ping, j.spec.Rate)
+	th := newThrottle(ping, j.spec.Rate, j.spec.Full)
 	watching, stop := context.WithCancel(ctx)
 	var work sync.WaitGroup
 	ready := make(chan struct{})
@@ -145,7 +143,7 @@ func (j *job) fed(ctx context.Context, f func(*feeder) error) error {
 	defer work.Wait()
 	defer stop()
 	<-ready
-	feed := newFeeder(j, orElse(l.Batch, 256), orElse(l.Concurrency, 2), th)
+	feed := newFeeder(j, orElse(l.Batch, filler.DefaultBatch), th)
 	j.throttle.Store(th)
 	j.feed.Store(feed)
 	defer feed.close()
@@ -183,7 +181,7 @@ func (j *job) raw(ctx context.Context, f *feeder, buf, key []byte, weight uint64
 		j.passed.Add(1)
 		return canonical, nil
 	}
-	return canonical, f.offer(ctx, canonical, route, weight)
+	return canonical, f.offer(ctx, canonical, j.w.o.Hash(canonical), route, weight)
 }
 
 // enough tells whether as much is there as was asked for.
@@ -207,15 +205,15 @@ func (j *job) share() float64 {
 }
 
 // count counts how a key ended that was handed over.
-func (j *job) count(how End, weight uint64) {
+func (j *job) count(how filler.End, weight uint64) {
 	switch how {
-	case Loaded:
+	case filler.EndLoaded:
 		j.loaded.Add(1)
 		j.have.Add(int64(weight))
-	case Killed: // by a client's write, or by a delete, which means that nobody wants it
+	case filler.EndKilled: // by a client's write, or by a delete, which means that nobody wants it
 		j.present.Add(1)
 		j.have.Add(int64(weight))
-	case NoRow:
+	case filler.EndNoRow:
 		j.noRow.Add(1)
 	default:
 		j.failed.Add(1)
@@ -293,15 +291,12 @@ func (j *job) progress() Progress {
 		Failed: j.failed.Load(), Passed: j.passed.Load(), Resumed: j.resumed.Load(), Share: j.share(),
 	}
 	if f := j.feed.Load(); f != nil {
-		p.Waiting = int64(f.underWay())
+		p.Waiting = f.waiting.Load()
 	}
 	if t := j.throttle.Load(); t != nil {
-		p.Limit = t.rate
+		p.Limit = t.limitNow()
 		if t.ping != nil {
 			p.Slower = math.Float64frombits(t.ratio.Load())
-			if limit := t.limitNow(); p.Limit == 0 || limit < p.Limit {
-				p.Limit = limit
-			}
 		}
 	}
 	j.mu.Lock()

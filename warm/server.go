@@ -37,7 +37,7 @@ func (j *job) fromServer(ctx context.Context) error {
 	defer d.Close()
 	defer j.src.Close()
 	j.total.Store(items)
-	th := newThrottle(nil, j.spec.Rate)
+	th := newThrottle(nil, j.spec.Rate, true)
 	j.throttle.Store(th)
 
 	listing, stop := context.WithCancel(ctx)
@@ -105,9 +105,11 @@ func (j *job) copyLists(ctx context.Context, d *memcache.Dump, th *throttle, lis
 		if j.seen.Add(int64(len(keys))); j.enough() {
 			return errEnough
 		}
-		if err := th.pace(ctx, len(ask)); err != nil {
+		end, err := th.turn(ctx)
+		if err != nil {
 			return err
 		}
+		end(len(ask))
 	}
 	return ctx.Err()
 }
@@ -134,7 +136,7 @@ func (j *job) wants(raw []byte) (wanted, bool) {
 		return x, true
 	}
 	var it store.Item
-	worth := j.w.o.Store.Offer(x.key, x.hash, route, now, true, &it)
+	worth := j.w.o.Store.Offer(x.key, x.hash, route, now, 0, true, &it)
 	if x.lease = it.Lease; x.lease.Serial != 0 {
 		return x, true
 	}

@@ -7,10 +7,14 @@ import (
 	"time"
 
 	"swordfish/filler"
+	"swordfish/store"
 )
 
-// pageKeys is how many keys are read from a table at a time. The next page is read while one is being loaded.
-const pageKeys = 4_000
+// Keys that are read from a table at a time. The next page is read while one is being loaded.
+const (
+	pageKeys     = 4 << 10
+	fullPageKeys = 16 << 10
+)
 
 // cursor is where a stopped job has come to. It lies in the server's memory, like the items that are there because of it.
 type cursor struct {
@@ -31,6 +35,7 @@ const sampleKeys = 32
 type page struct {
 	keys   []byte
 	ends   []int // of each key in keys
+	hashes []uint64
 	passed int64 // rows that make no key of the route
 	begin  filler.Cursor
 	err    error
@@ -101,7 +106,7 @@ func (j *job) pages(ctx context.Context, f *feeder, columns []filler.KeyColumn, 
 	go func() {
 		defer close(ended)
 		defer close(pages)
-		j.read(reading, columns, after, pages)
+		j.read(reading, f.throttle, columns, after, pages)
 	}()
 	defer func() {
 		stop()
@@ -118,14 +123,20 @@ func (j *job) pages(ctx context.Context, f *feeder, columns []filler.KeyColumn, 
 		j.seen.Add(p.passed)
 		j.passed.Add(p.passed)
 		begin := 0
-		for _, end := range p.ends {
+		for i, end := range p.ends {
+			if i%store.AheadMost == 0 {
+				j.w.o.Store.AheadFill(p.hashes[i:])
+			}
 			if n := j.seen.Add(1); n%perCheck == 0 && j.enough() {
 				return done, errEnough
 			}
-			if err := f.offer(ctx, p.keys[begin:end], j.route.ID, 1); err != nil {
+			if err := f.offer(ctx, p.keys[begin:end], p.hashes[i], j.route.ID, 1); err != nil {
 				return done, err
 			}
 			begin = end
+		}
+		if err := f.send(ctx); err != nil {
+			return done, err
 		}
 	}
 	return done, ctx.Err()
@@ -138,10 +149,19 @@ const (
 )
 
 // read sends pages until the last one, an error, or ctx's end.
-func (j *job) read(ctx context.Context, columns []filler.KeyColumn, after filler.Cursor, pages chan<- *page) {
+func (j *job) read(ctx context.Context, th *throttle, columns []filler.KeyColumn, after filler.Cursor, pages chan<- *page) {
+	limit := pageKeys
+	if th.full {
+		limit = fullPageKeys
+	}
 	for tries := 0; ; {
 		p := &page{begin: after}
-		next, err := j.route.Lister.List(ctx, &j.route.Fill, after, pageKeys, j.composer(columns, p))
+		end, err := th.turn(ctx)
+		if err != nil {
+			return
+		}
+		next, err := j.route.Lister.List(ctx, &j.route.Fill, after, limit, j.composer(columns, p))
+		end(0)
 		var known *filler.Error
 		if err != nil && ctx.Err() == nil && tries < readTries && errors.As(err, &known) && (known.Fault == filler.FaultDown || known.Fault == filler.FaultTransient) {
 			tries++
@@ -203,6 +223,7 @@ func (j *job) composer(columns []filler.KeyColumn, p *page) func(vals []filler.P
 		}
 		p.keys = keys
 		p.ends = append(p.ends, len(p.keys))
+		p.hashes = append(p.hashes, j.w.o.Hash(keys[begin:]))
 	}
 }
 
@@ -216,7 +237,7 @@ func (j *job) resume() cursor {
 	}
 	held := 0
 	for _, key := range cur.sample {
-		if j.w.o.Store.Holds([]byte(key), j.w.o.Hash([]byte(key)), j.route.ID, j.w.o.Store.Now()) {
+		if j.holds([]byte(key)) {
 			held++
 		}
 	}
@@ -241,10 +262,11 @@ func (j *job) remember(at mark) {
 		seen: at.seen, noRow: j.noRow.Load(), passed: j.passed.Load(),
 	}
 	cur.present = max(at.seen-cur.noRow-cur.passed-j.failed.Load(), 0)
-	f := j.feed.Load()
-	for i := range f.slots {
-		if s := &f.slots[i]; s.n > 0 && len(cur.sample) < sampleKeys && j.holds(s) {
-			cur.sample = append(cur.sample, string(s.key[:s.n]))
+	for _, b := range j.feed.Load().all {
+		for i := 0; i < b.Len() && len(cur.sample) < sampleKeys; i++ {
+			if key, _ := b.Key(i); j.holds(key) {
+				cur.sample = append(cur.sample, string(key))
+			}
 		}
 	}
 	j.w.mu.Lock()
@@ -252,8 +274,8 @@ func (j *job) remember(at mark) {
 	j.w.mu.Unlock()
 }
 
-func (j *job) holds(s *slot) bool {
-	return j.w.o.Store.Holds(s.key[:s.n], s.hash, j.route.ID, j.w.o.Store.Now())
+func (j *job) holds(key []byte) bool {
+	return j.w.o.Store.Holds(key, j.w.o.Hash(key), j.route.ID, j.w.o.Store.Now())
 }
 
 // forget drops what an earlier job remembered: this one came to the end.

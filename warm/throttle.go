@@ -3,86 +3,121 @@ package warm
 import (
 	"context"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"time"
 )
 
-// throttle paces a job so that other clients of the database hardly notice it. It asks the database the least there is, a hundred
-// times a second, and compares how long that takes with how long it takes while the job stands still, which it does for a moment
-// every half a second: other load comes and goes, and slows both. Where an answer takes too long the job goes slower, else faster.
+// throttle paces a job so that other clients of the database hardly notice it. The job asks the database one thing at a time, a turn,
+// and rests after each in proportion to the time that it took, so that the database is busy with it for a certain share of the
+// time at most.
+//
+// That share follows from what others notice. The throttle asks the database the least there is, a hundred times a second, and
+// compares how long that takes with how long it takes while the job stands still, which it does for a moment every second: other
+// load comes and goes, and slows both. Where an answer takes too long the share becomes smaller, else larger.
 type throttle struct {
-	ping func(ctx context.Context) error // nil: only rate bounds the pace
-	rate float64                         // 0: no limit of its own
+	full bool                            // no turns, only rate
+	ping func(ctx context.Context) error // nil: the share is all the time
+	rate float64                         // keys a second; 0: no limit
 
-	limit  atomic.Uint64 // bits of a float64, keys a second
-	ratio  atomic.Uint64 // bits of a float64: how long an answer takes, in terms of an undisturbed one
-	paused atomic.Bool
-	sent   atomic.Int64
+	share atomic.Uint64 // bits of a float64, above 0 to 1
+	speed atomic.Uint64 // bits of a float64: keys a second of the last turn with keys; 0: there was none
+	ratio atomic.Uint64 // bits of a float64: how long an answer takes, in terms of an undisturbed one
+	turns chan struct{} // holds a token while somebody has the turn
 
-	next time.Time // when the next keys may go; the job's goroutine's
+	next time.Time // when the next keys may go by rate; the job's goroutine's
 }
 
-// Figures of the throttle. Clients are promised 1.5 times; the answers that are measured are the shortest there are, and suffer
-// most.
+// Figures of the throttle. Clients are promised 1.5 times.
 const (
-	slowerAt  = 1.35 // times an undisturbed answer
-	fasterAt  = 1.2
-	slower    = 0.75
-	faster    = 1.3
-	firstPace = 30_000.0 // keys a second
-	leastPace = 1_000.0  // that much nobody notices, whatever the measure says
+	slowerAt   = 1.35 // times an undisturbed answer
+	fasterAt   = 1.2
+	slower     = 0.75
+	faster     = 1.3
+	firstShare = 0.5
+	leastShare = 0.02 // that much nobody notices, whatever the measure says
 
-	probeEvery = 10 * time.Millisecond
-	probes     = 10 // answers in a judgement
-	runs       = 5  // judgements between two moments of rest
-	settling   = 2  // answers of such a moment that are not counted: keys may be under way still
-	restProbes = 6
-	restKept   = 24          // of the last moments together
-	probeMost  = time.Second // an answer that takes longer than this counts as this long
+	probeEvery = 10 * time.Millisecond // on the average
+	probes     = 25                    // answers in a judgement
+	runs       = 4                     // judgements between two moments of rest
+	firstCalm  = 20                    // answers before the job begins
+	restCalm   = 12                    // in a moment of rest
+	keepCalm   = 60                    // of the last moments together
+	probeMost  = time.Second           // an answer that takes longer than this counts as this long
+	outlier    = 10                    // times the median: what is longer counts as so long, else one says more than all others
 )
 
-func newThrottle(ping func(ctx context.Context) error, rate float64) *throttle {
-	t := &throttle{ping: ping, rate: rate}
-	t.setLimit(firstPace)
+func newThrottle(ping func(ctx context.Context) error, rate float64, full bool) *throttle {
+	t := &throttle{full: full, ping: ping, rate: rate, turns: make(chan struct{}, 1)}
+	t.setShare(1)
+	if full {
+		t.ping = nil
+	} else if ping != nil {
+		t.setShare(firstShare)
+	}
 	t.ratio.Store(math.Float64bits(1))
 	return t
 }
 
-func (t *throttle) setLimit(keys float64) { t.limit.Store(math.Float64bits(keys)) }
+func (t *throttle) setShare(share float64) { t.share.Store(math.Float64bits(share)) }
 
-func (t *throttle) limitNow() float64 { return math.Float64frombits(t.limit.Load()) }
+func (t *throttle) shareNow() float64 { return math.Float64frombits(t.share.Load()) }
 
-// pace waits until the next keys may go; n have gone.
-func (t *throttle) pace(ctx context.Context, n int) error {
-	t.sent.Add(int64(n))
-	limit := math.Inf(1)
-	if t.ping != nil {
-		limit = t.limitNow()
-	}
-	if t.rate > 0 {
-		limit = min(limit, t.rate)
-	}
-	if math.IsInf(limit, 1) {
-		return nil
-	}
-	now := time.Now()
-	if t.next.Before(now.Add(-time.Duration(float64(n) / limit * float64(time.Second)))) {
-		t.next = now // what was not used before is lost
-	}
-	t.next = t.next.Add(time.Duration(float64(n) / limit * float64(time.Second)))
-	for {
-		wait := time.Until(t.next)
-		if wait <= 0 && !t.paused.Load() {
-			return nil
+// limitNow is how many keys a second the throttle allows; 0: as many as the database answers one question after the other.
+func (t *throttle) limitNow() float64 {
+	limit := t.rate
+	if share := t.shareNow(); share < 1 {
+		if paced := share * math.Float64frombits(t.speed.Load()); limit == 0 || paced > 0 && paced < limit {
+			limit = paced
 		}
-		timer := time.NewTimer(max(wait, time.Millisecond))
+	}
+	return limit
+}
+
+// turn waits for the job's turn to ask the database. Whoever has it calls end when the answer is there, with the number of keys that it
+// was about; end rests, and waits as long as the rate wants, unless ctx ends. After an error end does nothing.
+func (t *throttle) turn(ctx context.Context) (end func(keys int), err error) {
+	if !t.full {
 		select {
-		case <-timer.C:
+		case t.turns <- struct{}{}:
 		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
+			return func(int) {}, ctx.Err()
 		}
+	}
+	began := time.Now()
+	return func(keys int) {
+		now := time.Now()
+		until := now
+		if !t.full {
+			took := now.Sub(began)
+			if keys > 0 {
+				t.speed.Store(math.Float64bits(float64(keys) / max(took, 1).Seconds()))
+			}
+			until = now.Add(time.Duration(float64(took) * (1/t.shareNow() - 1)))
+			sleep(ctx, time.Until(until))
+			<-t.turns
+		}
+		if t.rate > 0 && keys > 0 {
+			if t.next.Before(began) {
+				t.next = began // what was not used before is lost
+			}
+			t.next = t.next.Add(time.Duration(float64(keys) / t.rate * float64(time.Second)))
+			sleep(ctx, time.Until(t.next))
+		}
+	}, nil
+}
+
+// sleep waits so long, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -92,49 +127,49 @@ func (t *throttle) watch(ctx context.Context, ready func()) {
 		ready()
 		return
 	}
-	tick := time.NewTicker(probeEvery)
-	defer tick.Stop()
-	calm := t.measure(ctx, tick, nil, 0, restKept/2)
+	calm := t.measure(ctx, nil, firstCalm)
 	ready()
 	for ctx.Err() == nil {
 		for range runs {
-			sent, since := t.sent.Load(), time.Now()
-			busy := t.measure(ctx, tick, nil, 0, probes)
+			busy := t.measure(ctx, nil, probes)
 			if len(busy) == 0 || len(calm) == 0 { // the database is not there: the filler waits for it
 				break
 			}
-			ratio := float64(mean(busy)) / float64(mean(calm))
-			t.ratio.Store(math.Float64bits(ratio))
-			t.judge(ratio, float64(t.sent.Load()-sent)/time.Since(since).Seconds())
+			t.judge(compare(busy, calm))
 		}
-		t.paused.Store(true)
-		calm = t.measure(ctx, tick, calm, settling, restProbes)
-		calm = calm[max(0, len(calm)-restKept):]
-		t.paused.Store(false)
+		select { // while this has the turn, nobody asks anything
+		case t.turns <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		calm = t.measure(ctx, calm, restCalm)
+		calm = calm[max(0, len(calm)-keepCalm):]
+		<-t.turns
 	}
 }
 
-// judge sets the limit after the database has answered so many times slower while so many keys a second went.
-func (t *throttle) judge(ratio, achieved float64) {
-	limit := t.limitNow()
+// judge sets the share after the database has answered so many times slower.
+func (t *throttle) judge(ratio float64) {
+	t.ratio.Store(math.Float64bits(ratio))
+	share := t.shareNow()
 	switch {
 	case ratio > slowerAt:
-		limit = max(min(limit, 1.2*achieved)*slower, leastPace)
-	case ratio < fasterAt && achieved > limit/2: // else it is not what holds the job up
-		limit *= faster
+		share = max(share*slower, leastShare)
+	case ratio < fasterAt:
+		share = min(share*faster, 1)
 	}
-	t.setLimit(limit)
+	t.setShare(share)
 }
 
-// measure appends n answers' times to dst, without those of the first few. Where the database does not answer it adds none.
-func (t *throttle) measure(ctx context.Context, tick *time.Ticker, dst []time.Duration, skip, n int) []time.Duration {
-	for i := range skip + n {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
+// measure appends n answers' times to dst. Where the database does not answer it adds none. The moments are left to chance, lest they
+// fall in with the job's turns.
+func (t *throttle) measure(ctx context.Context, dst []time.Duration, n int) []time.Duration {
+	for range n {
+		sleep(ctx, probeEvery/2+rand.N(probeEvery))
+		if ctx.Err() != nil {
 			return dst
 		}
-		if took := t.probe(ctx); took > 0 && i >= skip {
+		if took := t.probe(ctx); took > 0 {
 			dst = append(dst, took)
 		}
 	}
@@ -152,13 +187,16 @@ func (t *throttle) probe(ctx context.Context) time.Duration {
 	return min(max(time.Since(start), 1), probeMost)
 }
 
-// mean is the mean without the longest two fifths: an answer that was held up by something else says nothing.
-func mean(all []time.Duration) time.Duration {
-	all = slices.Sorted(slices.Values(all))
-	all = all[:len(all)-2*len(all)/5]
-	var sum time.Duration
-	for _, d := range all {
-		sum += d
+// compare says how many times longer answers take when the database is busy than when it is calm: in the mean, for those who wait
+// notice the long ones.
+func compare(busy, calm []time.Duration) float64 {
+	most := outlier * slices.Sorted(slices.Values(calm))[len(calm)/2]
+	mean := func(all []time.Duration) float64 {
+		var sum time.Duration
+		for _, d := range all {
+			sum += min(d, most)
+		}
+		return float64(sum) / float64(len(all))
 	}
-	return sum / time.Duration(len(all))
+	return mean(busy) / mean(calm)
 }

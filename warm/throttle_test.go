@@ -10,71 +10,86 @@ import (
 )
 
 func TestThrottleJudges(t *testing.T) {
-	for name, tt := range map[string]struct{ before, ratio, achieved, want float64 }{
-		"undisturbed":                    {10_000, 1, 10_000, 13_000},
-		"undisturbed, others hold it up": {10_000, 1, 4_000, 10_000},
-		"between":                        {10_000, 1.3, 10_000, 10_000},
-		"slower":                         {10_000, 1.4, 10_000, 7_500},
-		"far from the limit":             {100_000, 2, 10_000, 9_000},
-		"never less than the least":      {1_000, 9, 1_000, leastPace},
+	for name, tt := range map[string]struct{ before, ratio, want float64 }{
+		"undisturbed":                  {0.5, 1, 0.65},
+		"never more than all the time": {0.9, 1, 1},
+		"between":                      {0.5, 1.3, 0.5},
+		"slower":                       {0.5, 1.4, 0.375},
+		"never less than the least":    {0.02, 9, leastShare},
 	} {
-		th := newThrottle(func(context.Context) error { return nil }, 0)
-		th.setLimit(tt.before)
-		th.judge(tt.ratio, tt.achieved)
-		if got := th.limitNow(); got != tt.want {
+		th := newThrottle(func(context.Context) error { return nil }, 0, false)
+		th.setShare(tt.before)
+		th.judge(tt.ratio)
+		if got := th.shareNow(); got != tt.want {
 			t.Errorf("%s: %v, want %v", name, got, tt.want)
 		}
 	}
 }
 
-// database answers later the more keys a second come: by half at 20,000 a second.
-type database struct{ th *throttle }
-
-func (d *database) ping(ctx context.Context) error {
-	load := 0.0
-	if !d.th.paused.Load() {
-		load = min(d.th.limitNow(), 200_000)
+func TestThrottleCompares(t *testing.T) {
+	ms := func(all ...int) (d []time.Duration) {
+		for _, n := range all {
+			d = append(d, time.Duration(n)*time.Millisecond)
+		}
+		return d
 	}
-	timer := time.NewTimer(time.Duration(float64(time.Millisecond) * (1 + load/40_000)))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	for name, tt := range map[string]struct {
+		busy, calm []time.Duration
+		want       float64
+	}{
+		"the same":                        {ms(1, 2, 3), ms(3, 2, 1), 1},
+		"all are longer":                  {ms(2, 4, 6), ms(1, 2, 3), 2},
+		"some are much longer":            {ms(1, 1, 1, 5), ms(1, 1, 1, 1), 2},
+		"one is longer than all the rest": {ms(1, 1, 1, 1000), ms(1, 1, 1, 1), 3.25},
+	} {
+		if got := compare(tt.busy, tt.calm); got != tt.want {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
 	}
 }
 
-// TestThrottleKeepsOthersFast: the job settles where others' answers take less than half as long again.
+// database is one whose least statement takes a millisecond, and three while the job asks something.
+type database struct{ busy atomic.Bool }
+
+func (d *database) ping(ctx context.Context) error {
+	took := time.Millisecond
+	if d.busy.Load() {
+		took *= 3
+	}
+	sleep(ctx, took)
+	return ctx.Err()
+}
+
+// TestThrottleKeepsOthersFast: the job settles at the share of the time at which others' answers take less than half as long again: at
+// a quarter of it, that is 1.5.
 func TestThrottleKeepsOthersFast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db := &database{}
-		th := newThrottle(db.ping, 0)
-		db.th = th
-		th.setLimit(200_000)
+		th := newThrottle(db.ping, 0, false)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		ready := make(chan struct{})
-		go func() {
-			th.paused.Store(true) // nothing goes before ready
-			th.watch(ctx, func() { th.paused.Store(false); close(ready) })
-		}()
+		go th.watch(ctx, func() { close(ready) })
 		<-ready
-		end := time.Now().Add(20 * time.Second)
-		over, n := 0, 0
-		for time.Now().Before(end) {
-			if err := th.pace(ctx, 256); err != nil {
+		begin, busy := time.Now(), time.Duration(0)
+		for time.Since(begin) < 60*time.Second {
+			end, err := th.turn(ctx)
+			if err != nil {
 				t.Fatal(err)
 			}
-			if time.Until(end) < 10*time.Second {
-				n += 256
-				if th.limitNow() > 20_000 {
-					over++
-				}
+			db.busy.Store(true)
+			time.Sleep(5 * time.Millisecond)
+			db.busy.Store(false)
+			end(1000)
+			if time.Since(begin) > 10*time.Second {
+				busy += 5 * time.Millisecond
 			}
 		}
-		if rate := n / 10; over > 0 || rate < 5_000 {
-			t.Errorf("%d keys a second, %d times too fast; want it just below 20,000", rate, over)
+		if share := float64(busy) / float64(50*time.Second); share < 0.05 || share > 0.25 {
+			t.Errorf("the database is busy with the job %.2f of the time, want 0.05 to 0.25", share)
+		}
+		if limit := th.limitNow(); limit <= 0 || limit > 0.3*200_000 {
+			t.Errorf("a limit of %v keys a second, of 200,000 while the database is busy", limit)
 		}
 		cancel()
 		synctest.Wait()
@@ -82,45 +97,58 @@ func TestThrottleKeepsOthersFast(t *testing.T) {
 }
 
 func TestThrottlePaces(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for name, tt := range map[string]struct {
-			rate float64
-			want time.Duration // of 10 batches of 100
-		}{"no limit": {0, 0}, "2000 a second": {2000, 500 * time.Millisecond}} {
-			th := newThrottle(nil, tt.rate)
-			begin := time.Now()
-			for range 10 {
-				if err := th.pace(t.Context(), 100); err != nil {
-					t.Fatal(err)
+	for name, tt := range map[string]struct {
+		rate  float64
+		share float64
+		full  bool
+		want  time.Duration // of 10 turns of 10 ms with 100 keys each
+	}{
+		"no limit":              {0, 1, false, 100 * time.Millisecond},
+		"a quarter of the time": {0, 0.25, false, 400 * time.Millisecond},
+		"2000 a second":         {2000, 1, false, 500 * time.Millisecond},
+		"2000 a second at most": {2000, 0.1, false, time.Second},
+		"full speed":            {0, 0.25, true, 100 * time.Millisecond},
+		"full, 2000 a second":   {2000, 0.25, true, 500 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				th := newThrottle(nil, tt.rate, tt.full)
+				th.setShare(tt.share)
+				begin := time.Now()
+				for range 10 {
+					end, err := th.turn(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(10 * time.Millisecond)
+					end(100)
 				}
-			}
-			if took := time.Since(begin); took < tt.want-60*time.Millisecond || took > tt.want+60*time.Millisecond {
-				t.Errorf("%s: 1000 keys took %v, want %v", name, took, tt.want)
-			}
-		}
-	})
+				if took := time.Since(begin); took < tt.want-20*time.Millisecond || took > tt.want+20*time.Millisecond {
+					t.Errorf("1000 keys took %v, want %v", took, tt.want)
+				}
+			})
+		})
+	}
 }
 
 // TestThrottleWithoutADatabase: one that does not answer neither holds the job up for ever nor counts as fast.
 func TestThrottleWithoutADatabase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var down atomic.Bool
-		down.Store(true)
-		th := newThrottle(func(context.Context) error {
-			if down.Load() {
-				return errors.New("nobody there")
-			}
-			return nil
-		}, 0)
+		th := newThrottle(func(context.Context) error { return errors.New("nobody there") }, 0, false)
 		ctx, cancel := context.WithCancel(t.Context())
 		ready := make(chan struct{})
 		go th.watch(ctx, func() { close(ready) })
 		<-ready
-		before := th.limitNow()
-		time.Sleep(time.Second) // the bubble's time
-		if th.limitNow() != before {
-			t.Errorf("the limit moved from %v to %v", before, th.limitNow())
+		before := th.shareNow()
+		time.Sleep(3 * time.Second) // the bubble's time
+		if th.shareNow() != before {
+			t.Errorf("the share moved from %v to %v", before, th.shareNow())
 		}
+		end, err := th.turn(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end(1)
 		cancel()
 		synctest.Wait()
 	})

@@ -359,6 +359,17 @@ func hooks(s *store.Store) filler.Hooks {
 			}
 			return put(l, f)
 		},
+		PutMany: func(route uint16, puts []filler.BulkPut) {
+			var hashes [filler.PutsAtOnce]uint64
+			for i := range puts {
+				hashes[i] = puts[i].Lease.Hash
+			}
+			s.AheadFill(hashes[:len(puts)])
+			for i := range puts {
+				p := &puts[i]
+				p.Status = put(p.Lease, store.Fill{Route: store.RouteID(route), Key: p.Key, Value: p.Value, Flags: p.Flags, New: p.New})
+			}
+		},
 		Absent: func(l filler.Lease, route uint16, key []byte) filler.PutStatus {
 			return put(l, store.Fill{Route: store.RouteID(route), Key: key, Absent: true})
 		},

@@ -320,6 +320,13 @@ func (g *fillGate) hooks(h filler.Hooks) filler.Hooks {
 		PutTTL: func(l filler.Lease, route uint16, key, value []byte, flags uint32, ttl time.Duration) filler.PutStatus {
 			return put(func() filler.PutStatus { return h.PutTTL(l, route, key, value, flags, ttl) })
 		},
+		PutMany: func(route uint16, puts []filler.BulkPut) {
+			if !g.do(func() { h.PutMany(route, puts) }) {
+				for i := range puts {
+					puts[i].Status = filler.Killed
+				}
+			}
+		},
 		Absent: func(l filler.Lease, route uint16, key []byte) filler.PutStatus {
 			return put(func() filler.PutStatus { return h.Absent(l, route, key) })
 		},

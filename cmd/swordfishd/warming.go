@@ -20,34 +20,28 @@ import (
 // tracked lets t see how leases end.
 func tracked(h filler.Hooks, t *warm.Tracker) filler.Hooks {
 	put, putTTL, absent, failed, end := h.Put, h.PutTTL, h.Absent, h.Failed, h.End
-	told := func(l filler.Lease, st filler.PutStatus, done warm.End) filler.PutStatus {
-		switch st {
-		case filler.Killed:
-			done = warm.Killed
-		case filler.TooLarge, filler.NoRoom:
-			done = warm.Failed
-		}
-		t.Ended(l, done)
+	told := func(l filler.Lease, st filler.PutStatus, done filler.End) filler.PutStatus {
+		t.Ended(l, filler.EndOf(st, done))
 		return st
 	}
 	h.Put = func(l filler.Lease, route uint16, key, value []byte, flags uint32) filler.PutStatus {
-		return told(l, put(l, route, key, value, flags), warm.Loaded)
+		return told(l, put(l, route, key, value, flags), filler.EndLoaded)
 	}
 	h.PutTTL = func(l filler.Lease, route uint16, key, value []byte, flags uint32, ttl time.Duration) filler.PutStatus {
-		return told(l, putTTL(l, route, key, value, flags, ttl), warm.Loaded)
+		return told(l, putTTL(l, route, key, value, flags, ttl), filler.EndLoaded)
 	}
 	h.Absent = func(l filler.Lease, route uint16, key []byte) filler.PutStatus {
-		return told(l, absent(l, route, key), warm.NoRow)
+		return told(l, absent(l, route, key), filler.EndNoRow)
 	}
 	h.Failed = func(l filler.Lease, route uint16, key []byte) filler.PutStatus {
-		return told(l, failed(l, route, key), warm.Failed)
+		return told(l, failed(l, route, key), filler.EndFailed)
 	}
 	h.End = func(l filler.Lease) bool {
 		alive := end(l)
 		if alive {
-			t.Ended(l, warm.Dropped)
+			t.Ended(l, filler.EndDropped)
 		} else {
-			t.Ended(l, warm.Killed)
+			t.Ended(l, filler.EndKilled)
 		}
 		return alive
 	}

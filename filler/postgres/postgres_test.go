@@ -71,10 +71,15 @@ func demoRoute() filler.Route {
 }
 
 func TestDemoAnswersRealKeys(t *testing.T) {
-	for name, mode := range map[string]Mode{"prepared": Prepared, "unnamed": Unnamed} {
+	for name, tt := range map[string]struct {
+		mode  Mode
+		batch int // 0: its default
+	}{"prepared": {Prepared, 0}, "planned each time": {Prepared, 2 * plannedKeys}, "unnamed": {Unnamed, 0}} {
 		t.Run(name, func(t *testing.T) {
 			pg := testenv.Postgres(t)
 			demo(t, pg)
+			route := demoRoute()
+			route.Limits.Batch = tt.batch
 			payload := map[[4]string]string{}
 			for _, c := range testdata.Characteristics() {
 				payload[[4]string{c.Country, c.OS, c.Browser, c.Category}] = c.Payload
@@ -91,7 +96,7 @@ func TestDemoAnswersRealKeys(t *testing.T) {
 			for k := range want {
 				keys = append(keys, k)
 			}
-			rig, st := fillertest.Load(t, source(t, Options{DSNs: []string{pg.DSN}, Mode: mode}), demoRoute(), 10*time.Second, keys...)
+			rig, st := fillertest.Load(t, source(t, Options{DSNs: []string{pg.DSN}, Mode: tt.mode}), route, 10*time.Second, keys...)
 			for k, w := range want {
 				if got := rig.Values[k]; got != w || rig.Absent[k] != (w == "") {
 					t.Fatalf("%s: got %q absent %v, want %q", k, got, rig.Absent[k], w)

@@ -195,8 +195,12 @@ const localSettings = "SELECT set_config('statement_timeout', $1, true), set_con
 // ask sends the batch and hands its rows over.
 func (s *Source) ask(ctx context.Context, c *conn, st *statement, b *filler.Batch) error {
 	c.arrays(st, b)
-	if s.o.Mode == Prepared {
+	if s.o.Mode == Prepared && b.Len() < plannedKeys {
 		return c.read(c.pg.ExecPrepared(ctx, st.name, c.params, nil, st.formats), st, b)
+	}
+	if s.o.Mode == Prepared {
+		rr := c.pg.ExecParams(ctx, st.sql, c.params, st.oids, nil, st.formats)
+		return c.readSame(rr, st, b)
 	}
 	p := c.pg.StartPipeline(ctx)
 	timeout := strconv.FormatInt(s.o.StatementTimeout.Milliseconds(), 10)
@@ -217,18 +221,26 @@ func (s *Source) ask(ctx context.Context, c *conn, st *statement, b *filler.Batc
 			_, err = rr.Close()
 			continue
 		}
-		if st.changed(rr.FieldDescriptions()) {
-			delete(c.prepared, b.Route())
-			err = &filler.Error{Fault: filler.FaultTransient, Err: fmt.Errorf("postgres: route %q: the result's columns have changed", b.Route().Name)}
-			_, _ = rr.Close()
-			break
-		}
-		err = c.read(rr, st, b)
+		err = c.readSame(rr, st, b)
 	}
 	if closed := p.Close(); err == nil {
 		err = closed
 	}
 	return err
+}
+
+// plannedKeys is how many keys are worth a plan of their own. The plan that a server makes for a prepared statement once and for all
+// suits a few keys: it looks each up in an index.
+const plannedKeys = 1000
+
+// readSame is read for a result that was not described by the prepared statement itself.
+func (c *conn) readSame(rr *pgconn.ResultReader, st *statement, b *filler.Batch) error {
+	if columns := rr.FieldDescriptions(); columns != nil && st.changed(columns) {
+		delete(c.prepared, b.Route())
+		_, _ = rr.Close()
+		return &filler.Error{Fault: filler.FaultTransient, Err: fmt.Errorf("postgres: route %q: the result's columns have changed", b.Route().Name)}
+	}
+	return c.read(rr, st, b)
 }
 
 // changed tells whether columns are not those that the statement was described with. A prepared statement ends with an error then.
