@@ -37,7 +37,7 @@ const (
 
 // Limits of a route. The zero value of a field means its default, of a rate: no limit.
 type Limits struct {
-	Batch         int           // keys a query
+	Batch         int           // keys a query, but for a Bulk
 	Window        time.Duration // longest time that a key is held back for company while a slot is free, which only Rate causes
 	Concurrency   int           // queries at once
 	Rate          float64       // keys asked a second
@@ -48,7 +48,8 @@ type Limits struct {
 // Route is a key pattern's query and limits. Only Apply changes it.
 //
 // In any second at most Limits.Rate + Limits.Concurrency x Limits.Batch keys are asked, whatever their lanes. What is above NegativesRate
-// waits, oldest first, while found keys and refills of held items go on; a burst of Concurrency x Batch absent keys is let by.
+// waits, oldest first, while found keys and refills of held items go on; a burst of Concurrency x Batch absent keys is let by, or the
+// absent keys of a Bulk.
 type Route struct {
 	ID       uint16
 	Name     string

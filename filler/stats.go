@@ -77,7 +77,7 @@ func (c *counters) closed(s PutStatus, done *atomic.Uint64) {
 	}
 }
 
-// RouteStats is a snapshot of one route. Counters run from the Apply, or New, that brought its ID. Leases taken from rings end as exactly one of Stored, Same,
+// RouteStats is a snapshot of one route. Counters run from the Apply, or New, that brought its ID. Leases that were handed in end as exactly one of Stored, Same,
 // Absent, Failed, Killed, TooLarge, NoRoom, Skipped or Dropped, or are still Queued or in a batch.
 type RouteStats struct {
 	Name string
@@ -85,7 +85,7 @@ type RouteStats struct {
 	Off  bool
 	Down bool // none of its sources can be reached
 
-	Leased       [Lanes]uint64              // taken from rings, by the lane they came with
+	Leased       [Lanes]uint64              // handed in, by the lane they came with
 	Promoted     [Lanes]uint64              // moved up to this lane
 	Dropped      [DropReasons][Lanes]uint64 // ended without a load
 	Queued       int64                      // now, waiting for a batch

@@ -1,8 +1,8 @@
 // Package warm fills the cache ahead of the asking: from a route's own table, from a list of keys, from a log of requests, or
 // from another memcached or Swordfish.
 //
-// Keys of a route are loaded as those of a miss are: a lease is opened where a load is due, and the filler fills it in the lane
-// behind all others, by ordinary batches and within the route's limits. Copies from another server are put by lease too, and plain
+// Keys of a route are loaded as those of a miss are: a lease is opened where a load is due, and the filler fills it behind all
+// others and within the route's limits, but some thousand with one question. Copies from another server are put by lease too, and plain
 // keys are added, so whatever a client writes meanwhile wins. What is there and fresh is passed over: a warm-up that was
 // interrupted is begun again and loads nothing twice. From a table it also goes on behind the last row that it had come to.
 //
