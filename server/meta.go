@@ -125,7 +125,7 @@ func (w *worker) left(deadline uint32) int64 {
 func (w *worker) metaDebug(r *protocol.Request, out []byte) []byte {
 	w.n.CmdMeta++
 	q, it := &w.lookup, &w.item
-	*q = store.Lookup{Now: w.now, Meta: true, NoBump: true, WantCAS: true, Access: true}
+	*q = store.Lookup{Now: w.now, Meta: true, Peek: true, NoBump: true, WantCAS: true, Access: true}
 	q.Key, q.Route = w.canonical(r.Key)
 	q.Hash = w.seed.Key(q.Key)
 	hit := w.store.Get(q, it)

@@ -93,6 +93,7 @@ type Lookup struct {
 
 	// The meta commands' part.
 	Meta           bool   // fill Item's meta fields, take and give win tokens
+	Peek           bool   // with Meta: leave a plain item's win token where it is
 	Access         bool   // tell LastAccess, and without NoBump have a plain item remember from now on when it was read last
 	NoBump         bool   // the read does not count: neither as fetched nor as an access
 	Vivify         bool   // an absent key gets an empty item: Item.Created and Won

@@ -62,7 +62,7 @@ func (s *Store) get(q *Lookup, it *Item, more bool) (ok, again bool) {
 	if q.WantCAS && r.cas == 0 && !s.opt.NoCAS {
 		ch.cas = sh.newCAS()
 	}
-	token := q.Meta && sh.tell(q, &k, it)
+	token := q.Meta && sh.tell(q, &k, it) && !q.Peek
 	if r.route == 0 {
 		ch.block = token || q.Access && !q.NoBump
 	}
