@@ -107,6 +107,8 @@ func (w *worker) makeRoom(key, out []byte, header int) (_ []byte, opened bool) {
 	if w.store.Get(q, it) {
 		need = len(key) + header + w.inOut() + 2
 		it.Release()
+	} else {
+		w.foundOver(it) // the look-up to come finds nothing at all
 	}
 	*q = asked
 	opened = it.Lease.Serial != 0
@@ -123,6 +125,7 @@ func (w *worker) replySize(key []byte) int {
 }
 
 func (w *worker) missed(q *store.Lookup, it *store.Item) {
+	w.foundOver(it)
 	if q.Touch {
 		w.n.CmdTouch++
 		w.n.TouchMisses++
@@ -130,14 +133,18 @@ func (w *worker) missed(q *store.Lookup, it *store.Item) {
 	}
 	w.n.CmdGet++
 	w.n.GetMisses++
+	if q.Route == 0 && w.routes != nil {
+		w.unmatched.count(w.seed, q.Key)
+	}
+}
+
+// foundOver counts a miss on what was there, but over.
+func (w *worker) foundOver(it *store.Item) {
 	switch it.Miss {
 	case store.TTLOver:
 		w.n.GetExpired++
 	case store.Flushed:
 		w.n.GetFlushed++
-	}
-	if q.Route == 0 && w.routes != nil {
-		w.unmatched.count(w.seed, q.Key)
 	}
 }
 

@@ -33,7 +33,8 @@ func statNames(t testing.TB, reply string) (names []string, values map[string]st
 // script touches every counter that a client can see.
 var script = strings.ReplaceAll(`set a 0 0 1|1|add a 0 0 1|1|replace a 0 0 1|1|append a 0 0 1|2|prepend a 0 0 1|3|set b 0 -1 1|x|get a b c|gets a|get c|
 gat 0 a c|touch a 0|touch c 0|incr a 1|decr a 1|incr c 1|decr c 1|incr a x|cas a 0 0 1 1|x|cas c 0 0 1 1|x|delete a|delete a|set d 0 0 1|xyz|
-set big 0 0 2000000|`+strings.Repeat("x", 2_000_000)+`|set e 0 0 1|x|flush_all|get e|flush_all|set g x 0 1|y|`, "|", "\r\n")
+set big 0 0 2000000|`+strings.Repeat("x", 2_000_000)+`|set e 0 0 1|x|flush_all|get e|flush_all|set g x 0 1|y|
+set f 0 -1 1|x|gat 0 f|set h 0 0 1|x|`, "|", "\r\n")
 
 func TestStatsLikeMemcached(t *testing.T) {
 	for _, test := range []struct {
@@ -61,7 +62,7 @@ func statsLike(t *testing.T, addr, memcached string) {
 		t.Fatalf("the script itself: got %s, want %s", got, want)
 	}
 	ours, theirs := talk(t, addr), talk(t, memcached)
-	for _, word := range []string{"stats\r\n", "stats settings\r\n", "stats s\r\n", "stats sizes\r\n"} {
+	for _, word := range []string{"stats\r\n", "stats settings\r\n", "stats s\r\n", "stats sizes\r\n", "stats items\r\n"} {
 		got, _ := statNames(t, ours.ask(word, "END"))
 		want, _ := statNames(t, theirs.ask(word, "END"))
 		if strings.Join(got, " ") != strings.Join(want, " ") {

@@ -346,14 +346,21 @@ func (s *Server) itemStats(l *lines) {
 		"outofmemory": int64(st.NoMemory), "reclaimed": int64(st.Reclaimed), "expired_unfetched": int64(st.ExpiredUnfetched),
 		"evicted_unfetched": int64(st.EvictedUnfetched), "crawler_reclaimed": int64(st.Reaped), "crawler_items_checked": int64(st.ReapLooks),
 	}
-	for _, name := range []string{
-		"number", "number_hot", "number_warm", "number_cold", "age_hot", "age_warm", "age", "mem_requested", "evicted",
-		"evicted_nonzero", "evicted_time", "outofmemory", "tailrepairs", "reclaimed", "expired_unfetched", "evicted_unfetched",
-		"evicted_active", "crawler_reclaimed", "crawler_items_checked", "lrutail_reflocked", "moves_to_cold", "moves_to_warm",
-		"moves_within_lru", "direct_reclaims", "hits_to_hot", "hits_to_warm", "hits_to_cold", "hits_to_temp",
-	} {
-		l.int("items:1:"+name, value[name])
+	each := func(maintainers bool, names ...string) {
+		if maintainers && s.o.NoMaintainer {
+			return
+		}
+		for _, name := range names {
+			l.int("items:1:"+name, value[name])
+		}
 	}
+	each(false, "number")
+	each(true, "number_hot", "number_warm", "number_cold", "age_hot", "age_warm")
+	each(false, "age", "mem_requested", "evicted", "evicted_nonzero", "evicted_time", "outofmemory", "tailrepairs", "reclaimed",
+		"expired_unfetched", "evicted_unfetched")
+	each(true, "evicted_active")
+	each(false, "crawler_reclaimed", "crawler_items_checked", "lrutail_reflocked")
+	each(true, "moves_to_cold", "moves_to_warm", "moves_within_lru", "direct_reclaims", "hits_to_hot", "hits_to_warm", "hits_to_cold", "hits_to_temp")
 }
 
 // slabStats shows the segments as pages of one slab class, and each item as a chunk of the average size. Chunks are free as

@@ -114,6 +114,7 @@ func (s *Store) Remove(d *Deletion) Status {
 			nd.block = false
 		}
 		sh.claim(&nd, d.Route, d.Now)
+		sh.st.total++
 	}
 	if d.Touch {
 		nd.expiry, nd.hasExpiry = expiryOf(d.Deadline), d.Deadline != NoDeadline

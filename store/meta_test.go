@@ -145,6 +145,9 @@ func TestMetaDrop(t *testing.T) {
 	if a := x.mg(0, "k", Lookup{}); !a.ok || a.value != "" || a.item.Flags != 9 || a.item.Deadline != 0 {
 		t.Errorf("dropped: %+v", a)
 	}
+	if n := x.Stats().TotalItems; n != 2 { // what is left is another item
+		t.Errorf("%d items in all", n)
+	}
 	checkStatus(t, "remove", x.Remove(&Deletion{Key: k, Hash: h, Now: x.c.now}), Deleted)
 	checkStatus(t, "remove again", x.Remove(&Deletion{Key: k, Hash: h, Now: x.c.now}), NotFound)
 	verify(t, x.Store)
