@@ -1,16 +1,17 @@
 package store
 
 // ghosts remember which keys were evicted lately, and how, for two bytes each, so that those that come back get a better
-// place than strangers. How far back a shard remembers follows from how many items it holds: with large values few, so that
+// place than strangers. How many others of a bucket were evicted since tells about how long ago it was. How far back a shard remembers follows from how many items it holds: with large values few, so that
 // only a part of the table is in use. The shard's lock guards them.
 type ghosts struct {
 	b    []printBucket // the most that can be in use
 	used *uint32       // of them, in the arena
 }
 
-// Prints that a bucket in use is to hold, as one a key held: as many as fit, and more than chance gives one bucket.
+// Items held for each bucket in use: at most as many that a bucket's prints are one and a half times that, and at least more
+// than chance gives one bucket.
 const (
-	ghostsMost  = printWays - 3
+	ghostsMost  = printWays * 2 / 3
 	ghostsLeast = 8
 )
 
@@ -50,23 +51,24 @@ func (gh ghosts) fit(items int64) {
 	*gh.used = n
 }
 
-// recall tells how h was evicted, and forgets it. An eviction that lies further back than about the number of items is
-// unknown.
-func (gh ghosts) recall(h uint64, items int64) eviction {
+// recall tells how h was evicted and about how many keys ago, and forgets it. An eviction that lies further back than about
+// one and a half times the number of items is unknown.
+func (gh ghosts) recall(h uint64, items int64) (how eviction, ago int64) {
 	b, print := gh.bucket(h)
-	for age := range int(min(items/int64(max(*gh.used, 1))+1, printWays)) {
-		p := &b.print[(int(b.next)+printWays-1-age)%printWays]
+	n := int64(max(*gh.used, 1))
+	for age := range min(items*3/(2*n)+1, printWays) {
+		p := &b.print[(int64(b.next)+printWays-1-age)%printWays]
 		if *p&^fromMain != print {
 			continue
 		}
-		how := evictedOnProbation
+		how = evictedOnProbation
 		if *p&fromMain != 0 {
 			how = evictedFromMain
 		}
 		*p = 0
-		return how
+		return how, age * n
 	}
-	return unknown
+	return unknown, 0
 }
 
 func (gh ghosts) bucket(h uint64) (*printBucket, uint16) {

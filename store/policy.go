@@ -5,9 +5,10 @@ package store
 // log an item passes its turn once for every counted hit, up to three. A hit counts only when a twentieth of the shard's
 // memory was inserted since the item was written: so a burst counts once.
 //
-// Prints of as many evicted keys as items are held are kept, of two kinds. A key that went from probation comes back to the
-// main log at once: it is asked for again and again, only slowly. A key that went from the main log, though it had been read,
-// is on probation again, but with a hit. The figures behind these numbers are in docs/decisions.
+// Prints are kept of one and a half times as many evicted keys as items are held, of two kinds. A key that went from probation
+// comes back to the main log at once, as it is asked for again and again, only slowly; but not if it is so slow that the main
+// log would not keep it until the next time. A key that went from the main log, though it had been read, is on probation
+// again, but with a hit. The figures behind these numbers are in docs/decisions.
 const (
 	probationShare = 8   // probation has an 8th of the items,
 	probationLeast = 120 // but this many of all shards', or in a tiny store half: with fewer nothing has time to be hit
@@ -56,21 +57,38 @@ func (sh *shard) enlist(h uint64, k *held, d *draft) {
 		d.log, _ = sh.place(k.loc)
 		d.hits = k.rec.meta & metaHits
 	default:
-		switch sh.gh.recall(h, sh.st.items) {
-		case evictedOnProbation:
-			d.log = mainLog
-		case evictedFromMain:
+		switch how, ago := sh.gh.recall(h, sh.st.items); {
+		case how == evictedFromMain:
 			d.hits = 1
+		case how == evictedOnProbation && sh.lasts(ago):
+			d.log = mainLog
 		}
 	}
+}
+
+// lasts tells whether a key that comes back after about ago other evictions would stay in the main log for as long as it was
+// away, its time on probation included. The oldest record there tells how long things stay, in what was put on probation since.
+// What comes back later would go again before it is asked for, and only make the others' time shorter. While the main log is
+// far from full it takes everything.
+func (sh *shard) lasts(ago int64) bool {
+	p, m := &sh.st.logs[probation], &sh.st.logs[mainLog]
+	if m.head == noSegment || p.items > 2*sh.probationMost() {
+		return true
+	}
+	stay := int64(sh.inserted()-sh.s.p.meta[m.head].clock) << 10   // bytes
+	return (p.items+ago)*(p.live+m.live) <= stay*(p.items+m.items) // both in bytes, times items
+}
+
+// probationMost returns how many items may be on probation.
+func (sh *shard) probationMost() int64 {
+	all := sh.st.logs[probation].items + sh.st.logs[mainLog].items
+	return min(max(all/probationShare, probationLeast/int64(sh.s.z.shards)), all/2)
 }
 
 // overfull returns the log that has more than its share.
 func (sh *shard) overfull() int {
 	p, m := &sh.st.logs[probation], &sh.st.logs[mainLog]
-	all := p.items + m.items
-	share := min(max(all/probationShare, probationLeast/int64(sh.s.z.shards)), all/2)
-	if m.head == noSegment || p.head != noSegment && p.items > share {
+	if m.head == noSegment || p.head != noSegment && p.items > sh.probationMost() {
 		return probation
 	}
 	return mainLog

@@ -96,9 +96,60 @@ func TestEvictedKeysComeBack(t *testing.T) {
 	expect("evicted from the main log after a read", probation, 1)
 	evict("k", int(x.Stats().Items)*3/2) // the hit takes it to the main log first
 	expect("evicted from the main log without a read", probation, 0)
+	evict("k", 0)
+	sh := x.shardOf(testHash([]byte("k")))
+	sh.mu.Lock()
+	for seg := sh.st.logs[mainLog].head; seg != noSegment; seg = x.p.meta[seg].next {
+		x.p.meta[seg].clock = sh.inserted() // as if all of it had come only now
+	}
+	sh.mu.Unlock()
+	expect("evicted on probation before all of the main log came", probation, 0)
 }
 
-// TestRecall: prints tell how a key was evicted, once, and only as far back as is asked for.
+// TestMainLogTakesWhatItWouldKeep: how long a key may have been away to go to the main log follows from how fast that turns
+// over.
+func TestMainLogTakesWhatItWouldKeep(t *testing.T) {
+	for _, tc := range []struct {
+		name      string
+		returning int // of ten new keys, after how many one comes back that was evicted lately
+		lasts     bool
+	}{
+		{"nothing comes back", 0, true},
+		{"much comes back", 9, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			x := newTester(t, Options{Memory: 1 << 20, MaxItem: 1 << 12})
+			next := 0
+			ask := func(i int) { x.ask(fmt.Sprint("key ", i), fmt.Sprintf("%0100d", i)) }
+			for i := range 60_000 {
+				items := int(x.Stats().Items)
+				ask(next)
+				if i < 20_000 {
+					ask(max(next-items/16, 0)) // late enough to count, so that the main log fills
+				} else if i%10 < tc.returning {
+					ask(next - items/2) // it was on probation for an eighth of the items
+				}
+				next++
+			}
+			sh := &x.shards[0]
+			sh.mu.Lock()
+			defer sh.mu.Unlock()
+			// But for what comes back, the main log got its last more than five stores full of keys ago.
+			if got := sh.lasts(4 * sh.st.items); got != tc.lasts {
+				t.Errorf("away for as many keys as four stores hold: %v", got)
+			}
+			if !sh.lasts(sh.st.items / 10) {
+				t.Error("away for a tenth of what the store holds: turned down")
+			}
+			if sh.lasts(100 * sh.st.items) {
+				t.Error("away for longer than the store has been there: taken")
+			}
+		})
+	}
+}
+
+// TestRecall: prints tell how a key was evicted and about how long ago, once, and only as far back as one and a half times as
+// many keys as are held.
 func TestRecall(t *testing.T) {
 	const buckets = 4
 	for _, tc := range []struct {
@@ -110,8 +161,8 @@ func TestRecall(t *testing.T) {
 	}{
 		{"just now", evictedOnProbation, 0, 0, evictedOnProbation},
 		{"from the main log", evictedFromMain, 0, 0, evictedFromMain},
-		{"within", evictedFromMain, 5, 5 * buckets, evictedFromMain},
-		{"longer ago", evictedFromMain, 5, 5*buckets - 1, unknown},
+		{"within", evictedFromMain, 6, 4 * buckets, evictedFromMain},
+		{"longer ago", evictedFromMain, 6, 4*buckets - 1, unknown},
 		{"oldest", evictedOnProbation, printWays - 1, 1 << 40, evictedOnProbation},
 		{"overwritten", evictedOnProbation, printWays, 1 << 40, unknown},
 	} {
@@ -123,10 +174,14 @@ func TestRecall(t *testing.T) {
 			for i := range tc.since {
 				table.remember(uint64(i+1)<<40, evictedOnProbation, 16*buckets)
 			}
-			if got := table.recall(h, tc.items); got != tc.want {
-				t.Errorf("got %d, want %d", got, tc.want)
+			ago := int64(tc.since * buckets)
+			if tc.want == unknown {
+				ago = 0
 			}
-			if got := table.recall(h, tc.items); got != unknown {
+			if got, n := table.recall(h, tc.items); got != tc.want || n != ago {
+				t.Errorf("got %d, %d ago, want %d, %d ago", got, n, tc.want, ago)
+			}
+			if got, _ := table.recall(h, tc.items); got != unknown {
 				t.Errorf("got %d the second time", got)
 			}
 		})
@@ -148,20 +203,20 @@ func TestGhostsReachAsFarAsItems(t *testing.T) {
 		known := func(from, to int) float64 { // share of those evicted so many ago
 			n := 0
 			for _, h := range keys[len(keys)-to : len(keys)-from] {
-				if table.recall(h, int64(items)) != unknown {
+				if how, _ := table.recall(h, int64(items)); how != unknown {
 					n++
 				}
 			}
 			return float64(n) / float64(to-from)
 		}
-		if late := known(0, items/2); late < 0.85 {
-			t.Errorf("of %d items: %.2f of the last half are known", items, late)
+		if late := known(0, items); late < 0.85 {
+			t.Errorf("of %d items: %.2f of the last evicted are known", items, late)
 		}
-		if early := known(5*items/2, 4*items); early > 0.1 {
+		if early := known(3*items, 4*items); early > 0.1 {
 			t.Errorf("of %d items: %.2f of what was evicted long ago is known", items, early)
 		}
 	}
-	if strangers := rng.Uint64(); table.recall(strangers, 3000) != unknown {
+	if how, _ := table.recall(rng.Uint64(), 3000); how != unknown {
 		t.Error("a stranger is known")
 	}
 }

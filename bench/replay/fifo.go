@@ -9,6 +9,7 @@ type Gate struct {
 	Ghosts    float64 // evicted objects that are remembered, as a share of the capacity
 	Window    bool    // Ghosts counts the last such evictions, objects that came back included, as a table of prints does
 	Earned    bool    // also remember what goes from the main queue after it was hit; it comes back on probation with a hit
+	Lasting   bool    // of Ghosts only those go to the main queue that came back sooner than its oldest has been in it
 	Spare     int     // objects in a row that may pass their turn in the main queue; 0: any number
 }
 
@@ -16,7 +17,7 @@ type Gate struct {
 var S3FIFO = Gate{Probation: 0.1, Needed: 2, Ghosts: 0.9}
 
 // Ours is what the store's policy amounts to, without its segments, shards and prints. See store/policy.go.
-var Ours = Gate{Probation: 0.125, Least: 120, Needed: 1, Wait: 0.05, Ghosts: 1, Window: true, Earned: true, Spare: 128}
+var Ours = Gate{Probation: 0.125, Least: 120, Needed: 1, Wait: 0.05, Ghosts: 1.5, Window: true, Earned: true, Lasting: true, Spare: 128}
 
 // gated is a policy of two queues in order of insertion and one of remembered objects.
 type gated struct {
@@ -28,6 +29,7 @@ type gated struct {
 	at, hits        []byte
 	read            []bool
 	born            []int // value of puts when the object was put in or moved, or of evictions when it was evicted
+	put             []int // value of puts when it was put in
 	puts, evictions int
 	spared          int
 }
@@ -37,7 +39,7 @@ func NewGated(g Gate, objects, capacity int) Model {
 	g.Probation = max(g.Probation, min(g.Least/float64(capacity), 0.5))
 	m := &gated{
 		Gate: g, capacity: capacity, links: newLinks(objects), at: make([]byte, objects), hits: make([]byte, objects),
-		read: make([]bool, objects), born: make([]int, objects),
+		read: make([]bool, objects), born: make([]int, objects), put: make([]int, objects),
 	}
 	m.probation, m.main, m.ghosts = newList(&m.links), newList(&m.links), newList(&m.links)
 	return m
@@ -62,9 +64,10 @@ func (m *gated) Ask(id uint32) bool {
 	for m.probation.length+m.main.length >= m.capacity {
 		m.evict()
 	}
+	lasts := m.lasts(id)
 	m.puts++
-	m.born[id], m.hits[id], m.read[id] = m.puts, 0, false
-	if was == ghost {
+	m.put[id], m.born[id], m.hits[id], m.read[id] = m.puts, m.puts, 0, false
+	if was == ghost && lasts {
 		m.toMain(id)
 		return false
 	}
@@ -74,6 +77,14 @@ func (m *gated) Ask(id uint32) bool {
 		m.hits[id] = 1
 	}
 	return false
+}
+
+// lasts tells whether the main queue keeps objects for as long as this one was away. While it is far from full, nobody knows.
+func (m *gated) lasts(id uint32) bool {
+	if !m.Lasting || m.main.length == 0 || float64(m.probation.length) > 2*m.Probation*float64(m.capacity) {
+		return true
+	}
+	return m.put[id] >= m.born[m.main.oldest]
 }
 
 func (m *gated) toMain(id uint32) {

@@ -72,12 +72,26 @@ func TestModelsByHand(t *testing.T) {
 			hit: map[string][]uint32{"s3fifo": {0}},
 		},
 		{
-			// Object 0 earns its place in the main queue, where 1 to 5 follow as ghosts and push it out. Back on probation its
-			// turn comes with 16, and it stays.
+			// Object 0 earns its place in the main queue, where 2 to 5 follow and push it out. Back on probation its turn comes
+			// with 17, and it stays.
 			name: "what was hit once comes back with a hit", capacity: 10,
-			before: join([]uint32{0, 1, 0}, run(2, 10), run(1, 5), []uint32{0}, run(11, 18)),
+			before: join([]uint32{0, 1, 0}, run(2, 10), run(2, 6), []uint32{11, 0}, run(12, 18)),
 			hit:    map[string][]uint32{"ours": {0}},
-			missed: map[string][]uint32{"ours": {1, 11}},
+			missed: map[string][]uint32{"ours": {1, 12}},
+		},
+		{
+			// The main queue has only object 0, since 10 was put in. Object 11 came later, so it would be kept there.
+			name: "a ghost that was away for a short time", capacity: 10,
+			before: join([]uint32{0, 1, 0}, run(2, 20), []uint32{11}, run(21, 30)),
+			hit:    map[string][]uint32{"ours": {0, 11}},
+			missed: map[string][]uint32{"ours": {12}},
+		},
+		{
+			// Object 1 was put in before that. It is on probation again.
+			name: "a ghost that was away for long", capacity: 10,
+			before: join([]uint32{0, 1, 0}, run(2, 10), []uint32{1}, run(11, 19)),
+			hit:    map[string][]uint32{"ours": {0}},
+			missed: map[string][]uint32{"ours": {1}},
 		},
 		{
 			// Probation holds half of 100. Object 0 is hit only before 5 % were put in, object 1 also afterwards.
