@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,6 +32,7 @@ var measurements = []struct {
 }{
 	{"eviction", "lock holds and gets while a full cache is written to", eviction},
 	{"expiry", "lock holds and gets while half of the keys expire in one second", expiry},
+	{"flush", "lock holds and gets while a prefix, a route and then everything is invalidated", flush},
 	{"drift", "live bytes after the sizes of values have changed", drift},
 	{"gc", "a forced garbage collection", collect},
 	{"restart", "going on with a memory file", restart},
@@ -41,6 +43,7 @@ var measurements = []struct {
 
 func main() {
 	keys := flag.Int("keys", 10_000_000, "how many `keys`")
+	flag.IntVar(&passBackground, "pass", 0, "records that a pass in the background works on while it holds a lock; 0: the store's default")
 	flag.Usage = func() {
 		fmt.Fprintln(os.Stderr, "usage: storebench [-keys N] [measurement...]; without one, all but large:")
 		for _, m := range measurements {
@@ -51,6 +54,9 @@ func main() {
 	commit, _ := exec.Command("git", "describe", "--always", "--dirty=+").Output()
 	fmt.Printf("%s, %d CPUs, %s, commit %s, %s\n\n`storebench -keys %d %s`\n", cpuModel(), runtime.NumCPU(), runtime.Version(),
 		strings.TrimSpace(string(commit)), time.Now().Format("2006-01-02"), *keys, strings.Join(flag.Args(), " "))
+	if passBackground > 0 {
+		fmt.Printf("\nPasses in the background work on %d records at a time.\n", passBackground)
+	}
 	known := 0
 	for _, m := range measurements {
 		asked := flag.NArg() == 0 && m.name != "large"
@@ -68,10 +74,15 @@ func main() {
 	}
 }
 
+// passBackground is the flag -pass.
+var passBackground int
+
 // bed is a store with the program's own hashes and sizes.
 type bed struct {
 	*store.Store
-	seed hasher.Seed
+	seed   hasher.Seed
+	route  store.RouteID // of the keys from routed on, for gets; 0: there is none
+	routed int
 }
 
 func open(megabytes int, file string) *bed {
@@ -85,6 +96,11 @@ func open(megabytes int, file string) *bed {
 	})
 	if err != nil {
 		fail(err)
+	}
+	if passBackground > 0 {
+		if err := b.SetPasses(b.Settings().PassInline, passBackground); err != nil {
+			fail(err)
+		}
 	}
 	return b
 }
@@ -178,8 +194,12 @@ func (b *bed) gets(keys int, done <-chan struct{}) *latencies {
 		default:
 		}
 		for range 64 {
-			k = key(k, rng.IntN(keys))
+			i := rng.IntN(keys)
+			k = key(k, i)
 			q := store.Lookup{Key: k, Hash: b.seed.Key(k), Now: b.Now()}
+			if i >= b.routed {
+				q.Route = b.route
+			}
 			began := time.Now()
 			if b.Get(&q, &it) {
 				it.Release()
@@ -283,6 +303,61 @@ func expiry(keys int) {
 	b.holds()
 }
 
+// flush loads a half of the keys as sets and the other as loads of a route, and invalidates them in three steps.
+func flush(keys int) {
+	fmt.Printf("\n## Flush: %d keys with values of 100 bytes, half of them of a route\n", keys)
+	b := open(megabytesFor(keys, 210), "")
+	defer b.Close()
+	b.load(0, keys/2, unique(100), nil)
+	b.loadLeased(keys/2, keys-keys/2, unique(100))
+	fmt.Print(getHead)
+	getRow("quiet", b.quiet(keys))
+	// Without the last digits of the key in the middle of the first half: it and those that differ in no other digit.
+	prefix := string(key(nil, keys/4))
+	prefix = prefix[:len(prefix)-len(strconv.Itoa(keys/40))]
+	rows := ""
+	for _, step := range []struct {
+		name string
+		do   func()
+		left func(before int64) int64 // items that are left afterwards, at most
+	}{
+		{"a prefix", func() {
+			if err := b.InvalidatePrefix(prefix); err != nil {
+				fail(err)
+			}
+		}, func(before int64) int64 { return before - int64(keys/100) }},
+		{"the route", func() { b.Invalidate(b.route) }, func(int64) int64 { return int64(keys / 2) }},
+		{"everything", func() { b.FlushAll(b.Now(), 0) }, func(int64) int64 { return 0 }},
+	} {
+		before := b.Stats()
+		var took, gone time.Duration
+		l := b.during(keys, func() {
+			began := time.Now()
+			step.do()
+			took = time.Since(began)
+			// Until they have stopped to become fewer.
+			for last := before.Items; ; {
+				time.Sleep(1500 * time.Millisecond)
+				now := b.Stats().Items
+				if now == last && now <= step.left(before.Items) {
+					return
+				}
+				if now != last {
+					last, gone = now, time.Since(began)
+				}
+				if time.Since(began) > 5*time.Minute {
+					fail(fmt.Errorf("after %v %d items are left", time.Since(began), now))
+				}
+			}
+		})
+		getRow("beside the flush of "+step.name, l)
+		st := b.Stats()
+		rows += fmt.Sprintf("| %s | %v | %d | %v | %d |\n", step.name, took, before.Items-st.Items, gone.Round(100*time.Millisecond), (before.UsedBytes-st.UsedBytes)>>20)
+	}
+	fmt.Print("\n| flushed | the call took | items | gone after, looked at every 1.5 s | MiB free again |\n|---|---|---|---|---|\n", rows)
+	b.holds()
+}
+
 func drift(keys int) {
 	megabytes := megabytesFor(keys, 100)
 	fmt.Printf("\n## Drift: -m %d\n\n| values | items | live bytes of the limit |\n|---|---|---|\n", megabytes)
@@ -383,7 +458,7 @@ func footprint(keys int) {
 		before := resident()
 		b := open(max(megabytesFor(keys, 250), 2048), "")
 		if c.loaded {
-			b.loadLeased(keys, c.content)
+			b.loadLeased(0, keys, c.content)
 		} else {
 			b.load(0, keys, c.content, nil)
 		}
@@ -395,21 +470,22 @@ func footprint(keys int) {
 	}
 }
 
-// loadLeased asks for keys of a route and puts a value for each, as the filler does.
-func (b *bed) loadLeased(keys int, content func(i int) (int, int)) {
+// loadLeased asks for keys from first on, of a route, and puts value n(i) of content c(i) for each, as the filler does.
+func (b *bed) loadLeased(first, n int, content func(i int) (int, int)) {
 	routes, err := b.SetRoutes([]store.Route{{Name: "benchmark", Fresh: 3600, Stale: 3600, Keep: 3600, Negative: 60}})
 	if err != nil {
 		fail(err)
 	}
+	b.route, b.routed = routes[0], first
 	var k, v []byte
 	var it store.Item
-	for i := range keys {
+	for i := first; i < first+n; i++ {
 		k = key(k, i)
 		if b.Get(&store.Lookup{Key: k, Hash: b.seed.Key(k), Route: routes[0], Now: b.Now()}, &it) || it.Lease.Serial == 0 {
 			fail(fmt.Errorf("key %d opened no lease", i))
 		}
-		n, size := content(i)
-		v = value(v, n, size)
+		c, size := content(i)
+		v = value(v, c, size)
 		if st := b.PutLease(it.Lease, &store.Fill{Key: k, Route: routes[0], Now: b.Now(), Value: v}); st != store.PutStored {
 			fail(fmt.Errorf("load of key %d: status %d", i, st))
 		}
