@@ -68,12 +68,17 @@ func (c *conn) wait(r request) {
 	c.loop.behind++
 }
 
-// read takes what the socket has, once, and understands all complete answers.
-func (c *conn) read(now time.Time) error {
+// room is where the next bytes are read to.
+func (c *conn) room() []byte {
 	if len(c.in) == cap(c.in) || c.need > cap(c.in) {
 		c.in = append(make([]byte, 0, max(2*cap(c.in), c.need+4096)), c.in...)
 	}
-	n, err := unix.Read(c.fd, c.in[len(c.in):cap(c.in)])
+	return c.in[len(c.in):cap(c.in)]
+}
+
+// read takes what the socket has, once, and understands all complete answers.
+func (c *conn) read(now time.Time) error {
+	n, err := unix.Read(c.fd, c.room())
 	switch {
 	case err == unix.EAGAIN || err == unix.EINTR:
 		return nil
@@ -82,6 +87,11 @@ func (c *conn) read(now time.Time) error {
 	case n == 0:
 		return fmt.Errorf("load: the server closed the connection: %w", io.ErrUnexpectedEOF)
 	}
+	return c.took(n, now)
+}
+
+// took understands all complete answers, n bytes of which were just read.
+func (c *conn) took(n int, now time.Time) error {
 	c.in = c.in[:len(c.in)+n]
 	used := 0
 	for used < len(c.in) {

@@ -2,6 +2,7 @@ package load
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"strings"
@@ -36,6 +37,9 @@ func fillPart(l *Load, addr string, from, to int, deadline time.Time) error {
 	defer c.Close()
 	if err := c.SetDeadline(deadline); err != nil {
 		return err
+	}
+	if l.TLS != nil {
+		c = tls.Client(c, l.TLS)
 	}
 	buf := make([]byte, 0, fillBuffer+maxValue)
 	for id := from; id < to; id++ {

@@ -2,10 +2,12 @@
 // server is what a benchmark measures. It builds requests from ids and knows from the id what every answer must be; it
 // counts answers, checks the key and length of each and the bytes of one in 64, so that a wrong server cannot look fast.
 //
-// It speaks the text, meta and binary protocols and knows nothing of the servers.
+// It speaks the text, meta and binary protocols and knows nothing of the servers. Over TLS each connection has a goroutine, for
+// which crypto/tls is made; that client costs more, so there only the server's own CPU time says something.
 package load
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"runtime"
@@ -30,6 +32,13 @@ type Load struct {
 	Fill     bool    // set what a get did not find, as an application would
 	Rate     float64 // requests a second of all connections, sent at random moments whatever the answers do; 0: closed loop
 
+	// TLS encrypts all connections; it names who is asked, or that nobody's name matters. In the clear: nil.
+	TLS *tls.Config
+	// Reconnect makes a connection for each request and closes it after the answer, so that an operation is a connection. With
+	// TLS.ClientSessionCache set each resumes the session of the one that it follows (in a cache of their own), and a run in which
+	// the server does not is an error.
+	Reconnect bool
+
 	// Sequence makes the ids for one thread; different seeds make different ones.
 	Sequence func(seed uint64) Sequence
 }
@@ -50,6 +59,10 @@ func (l *Load) Check() error {
 		return fmt.Errorf("load: set share %v: want 0 to 1", l.Sets)
 	case l.Rate < 0 || l.Rate > 0 && l.Pipeline > 1:
 		return fmt.Errorf("load: a rate must be positive and goes with pipeline 1: requests are sent when they are due")
+	case l.TLS != nil && l.Rate > 0:
+		return fmt.Errorf("load: a load over TLS has no rate")
+	case l.Reconnect && (l.TLS == nil || l.Pipeline > 1 || l.Multiget > 1):
+		return fmt.Errorf("load: a connection for each request goes with TLS, pipeline 1 and multiget 1")
 	case l.Values.Distinct < 0:
 		return fmt.Errorf("load: distinct values must not be negative")
 	}
@@ -77,10 +90,14 @@ const stallAfter = 10 * time.Second
 func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1000, int64(time.Minute), 2) }
 
 // Run asks the server at addr: for warm without counting, then for window. begin and end are called at the window's edges.
-// cpus are where the client's threads run, one on each; none: one thread anywhere. It fails on the first wrong answer.
+// cpus are where the client's threads run, one on each, -1 is anywhere; none: one thread anywhere. Over TLS they run where this
+// process may. It fails on the first wrong answer.
 func Run(l *Load, addr string, cpus []int, warm, window time.Duration, begin, end func()) (*Result, error) {
 	if err := l.Check(); err != nil {
 		return nil, err
+	}
+	if l.TLS != nil {
+		return runTLS(l, addr, warm, window, begin, end)
 	}
 	if len(cpus) == 0 {
 		cpus = []int{-1}

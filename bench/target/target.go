@@ -3,6 +3,7 @@ package target
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,6 +29,8 @@ type Spec struct {
 	Threads int      // -t
 	Conns   int      // -c
 	CPUs    []int    // where all its threads run; none: anywhere
+	// TLS is how to talk to a server that Args make encrypt; nil: in the clear.
+	TLS *tls.Config
 }
 
 // Server is a started server. Its methods are not for use by several goroutines at once.
@@ -140,6 +143,9 @@ func (s *Server) start(started chan<- error) {
 		_ = s.cmd.Wait()
 	}
 }
+
+// Pid is the server's process.
+func (s *Server) Pid() int { return s.cmd.Process.Pid }
 
 func (s *Server) running() bool {
 	select {
@@ -254,6 +260,9 @@ func (s *Server) talk(command string, take func(line string) (done bool)) error 
 	defer c.Close()
 	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
+	}
+	if s.Spec.TLS != nil {
+		c = tls.Client(c, s.Spec.TLS)
 	}
 	if _, err := c.Write([]byte(command)); err != nil {
 		return fmt.Errorf("target: %w", err)
