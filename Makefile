@@ -42,7 +42,8 @@ fuzz:
 		done; \
 	done
 
-# Ours against memcached on this machine, as bench/README.md explains: BENCH=quick, record or memory; more flags in ARGS.
+# Ours against memcached on this machine, as bench/README.md explains: BENCH=quick, record, large, threads, tls, grow or memory; more
+# flags in ARGS, as ARGS="-out PREFIX -profile".
 bench: build
 	bin=$${MEMCACHED_BIN:-$$(internal/testenv/oracle.sh)} && \
 	go run ./bench/cmd/fishbench -ours ./swordfishd -peer $$bin -suite $(BENCH) $(ARGS)

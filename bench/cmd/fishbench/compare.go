@@ -29,39 +29,39 @@ func (b *bench) compare() error {
 		// The same program under another name, so that the report can tell them apart.
 		again := b.ours
 		again.Name = "ours again"
-		if err := b.series(c, b.ours, again); err != nil {
-			return fmt.Errorf("%s: %w", c.name, err)
+		others := []target.Spec{again}
+		if b.peer.Path != "" {
+			others = append(others, b.peer)
 		}
-		if b.peer.Path == "" {
+		if c.alone {
+			if err := b.alone(c, others); err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
 			continue
 		}
-		if err := b.series(c, b.ours, b.peer); err != nil {
-			return fmt.Errorf("%s: %w", c.name, err)
+		for _, other := range others {
+			rounds := make([][2]figures, b.options.pairs)
+			if err := b.together(c, [2]target.Spec{b.ours, other}, rounds); err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+			b.add(c, other.Name, rounds)
 		}
 	}
 	return nil
 }
 
-// series measures two servers in turn, -pairs times, and adds what came out to the report.
-func (b *bench) series(c loadCase, specA, specB target.Spec) error {
-	sr := series{Case: c.name, A: specA.Name, B: specB.Name, Rounds: make([][2]figures, b.options.pairs)}
-	each := b.together
-	if c.alone {
-		each = b.oneByOne
-	}
-	if err := each(c, [2]target.Spec{specA, specB}, sr.Rounds); err != nil {
-		return err
-	}
-	for _, both := range sr.Rounds {
+// add puts what ours and another server gave for a case into the report.
+func (b *bench) add(c loadCase, other string, rounds [][2]figures) {
+	sr := series{Case: c.name, growth: c.growth, A: b.ours.Name, B: other, Rounds: rounds}
+	for _, both := range rounds {
 		progress("%-20s %s %6.2f us/op   %s %6.2f us/op   ratio %.3f", c.name, sr.A, both[0].CPU, sr.B, both[1].CPU, both[0].CPU/both[1].CPU)
 	}
 	sr.summarize()
 	b.peak = sr.Ops[1].Median
 	b.report.Series = append(b.report.Series, sr)
-	return nil
 }
 
-// together runs both servers at once and asks them in turn.
+// together runs both servers at once and asks them in turn, a pair of windows a round.
 func (b *bench) together(c loadCase, specs [2]target.Spec, rounds [][2]figures) error {
 	var pair [2]*target.Server
 	stop := func() {
@@ -93,6 +93,13 @@ func (b *bench) together(c loadCase, specs [2]target.Spec, rounds [][2]figures) 
 				return err
 			}
 		}
+		if round == len(rounds)-1 && (specs[1].Name == b.peer.Name || b.peer.Path == "") {
+			for _, s := range pair {
+				if err := b.profile(c, s); err != nil {
+					return err
+				}
+			}
+		}
 		if b.options.fresh {
 			stop()
 		}
@@ -100,28 +107,46 @@ func (b *bench) together(c loadCase, specs [2]target.Spec, rounds [][2]figures) 
 	return nil
 }
 
-// oneByOne runs all windows of one server, and then all of the other, because both together do not fit into the memory. What
-// slows the machine for longer than a window does not cancel out.
-func (b *bench) oneByOne(c loadCase, specs [2]target.Spec, rounds [][2]figures) error {
-	for which, spec := range specs {
-		spec.Memory = max(spec.Memory, 512+c.filled/1000*300/1024) // 300 bytes an item, which is enough for both
-		s, err := b.start(spec)
+// alone runs ours and the others one after the other, because two do not fit into the memory together, and each gives all of
+// its windows in a row. What slows the machine for longer than a window does not cancel out.
+func (b *bench) alone(c loadCase, others []target.Spec) error {
+	var ours []figures
+	for i, spec := range append([]target.Spec{b.ours}, others...) {
+		windows, err := b.windows(c, spec)
 		if err != nil {
 			return err
 		}
-		err = fill(s, &c.load, c.filled)
+		if i == 0 {
+			ours = windows
+			continue
+		}
+		rounds := make([][2]figures, len(ours))
 		for round := range rounds {
-			if err != nil {
-				break
-			}
-			err = b.measure(c, s, &rounds[round][which])
+			rounds[round] = [2]figures{ours[round], windows[round]}
 		}
-		s.Stop()
-		if err != nil {
-			return err
-		}
+		b.add(c, spec.Name, rounds)
 	}
 	return nil
+}
+
+// windows starts and loads one server and measures as many windows as there are pairs.
+func (b *bench) windows(c loadCase, spec target.Spec) ([]figures, error) {
+	spec.Memory = max(spec.Memory, 512+c.filled/1000*300/1024) // 300 bytes an item, which is enough for every server
+	s, err := b.start(spec)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Stop()
+	if err := fill(s, &c.load, c.filled); err != nil {
+		return nil, err
+	}
+	all := make([]figures, b.options.pairs)
+	for i := range all {
+		if err := b.measure(c, s, &all[i]); err != nil {
+			return nil, err
+		}
+	}
+	return all, b.profile(c, s)
 }
 
 // figures of one server in one window. Times are in microseconds.
@@ -137,7 +162,7 @@ type figures struct {
 	Max    float64 `json:"max_us"`
 	Hits   float64 `json:"hit_ratio"`
 	Checks uint64  `json:"values_compared"`
-	RSS    int64   `json:"rss_bytes"` // after the window
+	RSS    int64   `json:"rss_bytes"` // at the window's end
 }
 
 // measure runs one window on one server.
@@ -145,16 +170,21 @@ func (b *bench) measure(c loadCase, s *target.Server, f *figures) error {
 	if time.Now().After(b.deadline) {
 		return errLimit
 	}
+	if err := deserted(s); err != nil {
+		return err
+	}
 	var before, after target.Usage
-	var errBefore, errAfter error
+	var rss int64
+	var errBefore, errAfter, errRSS error
 	r, err := load.Run(&c.load, s.Addr, b.clientCPU, b.options.warm, b.options.window,
 		func() { before, errBefore = s.Usage() },
-		func() { after, errAfter = s.Usage() })
-	if err = errors.Join(err, errBefore, errAfter); err == nil {
+		func() {
+			after, errAfter = s.Usage()
+			rss, errRSS = s.RSS()
+		})
+	if err = errors.Join(err, errBefore, errAfter, errRSS); err == nil {
 		*f, err = derive(c, r, after.Sub(before))
-	}
-	if err == nil {
-		f.RSS, err = s.RSS()
+		f.RSS = rss
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.Spec.Name, err)
@@ -188,17 +218,20 @@ func derive(c loadCase, r *load.Result, server target.Usage) (figures, error) {
 
 // series is what one pair of servers gave for one case.
 type series struct {
-	Case   string       `json:"case"`
+	Case string `json:"case"`
+	growth
 	A      string       `json:"a"`
 	B      string       `json:"b"`
 	Rounds [][2]figures `json:"rounds"`
 
-	CPU   [2]stat.Summary `json:"server_cpu_us_per_op"`
-	Ops   [2]stat.Summary `json:"ops_per_second"`
-	P99   [2]stat.Summary `json:"p99_us"`
-	P999  [2]stat.Summary `json:"p99.9_us"`
-	RSS   [2]stat.Summary `json:"rss_mb"`
-	Ratio stat.Summary    `json:"cpu_ratio"` // a / b, pair by pair
+	CPU  [2]stat.Summary `json:"server_cpu_us_per_op"`
+	Ops  [2]stat.Summary `json:"ops_per_second"`
+	P99  [2]stat.Summary `json:"p99_us"`
+	P999 [2]stat.Summary `json:"p99.9_us"`
+	RSS  [2]stat.Summary `json:"rss_mb"`
+	// Pair by pair, a / b.
+	Ratio    stat.Summary `json:"cpu_ratio"`
+	OpsRatio stat.Summary `json:"ops_ratio"`
 
 	Disturbed int `json:"disturbed_windows"`
 }
@@ -216,9 +249,10 @@ func (s *series) summarize() {
 		return xs
 	}
 	cpu := func(f figures) float64 { return f.CPU }
+	ops := func(f figures) float64 { return f.Ops }
 	for side := range 2 {
 		s.CPU[side] = stat.Of(column(side, cpu))
-		s.Ops[side] = stat.Of(column(side, func(f figures) float64 { return f.Ops }))
+		s.Ops[side] = stat.Of(column(side, ops))
 		s.P99[side] = stat.Of(column(side, func(f figures) float64 { return f.P99 }))
 		s.RSS[side] = stat.Of(column(side, func(f figures) float64 { return float64(f.RSS) / (1 << 20) }))
 		s.P999[side] = stat.Of(column(side, func(f figures) float64 { return f.P999 }))
@@ -231,4 +265,5 @@ func (s *series) summarize() {
 		}
 	}
 	s.Ratio = stat.Of(stat.Ratios(column(0, cpu), column(1, cpu)))
+	s.OpsRatio = stat.Of(stat.Ratios(column(0, ops), column(1, ops)))
 }

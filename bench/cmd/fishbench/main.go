@@ -4,11 +4,13 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,55 +21,32 @@ import (
 	"swordfish/bench/target"
 )
 
-// options are the flags, as given.
-type options struct {
-	ours, peer         string
-	oursArgs, peerArgs string
-	suite, only, out   string
-	pairs              int
-	warm, window       time.Duration
-	limit              time.Duration
-	fresh, plain       bool
-	serverCPU          string
-	clientCPU          string
-	memory, threads    int
-	custom             custom
-}
-
-// custom are the flags of the suite one.
-type custom struct {
-	conns, pipeline, multiget, keys, keySize, distinct int
-	sets, rate                                         float64
-	sizes, dist, protocol                              string
-	fill, miss                                         bool
-}
-
 func main() {
 	var o options
 	flag.StringVar(&o.ours, "ours", "", "our server's `path`; takes memcached's options (required)")
 	flag.StringVar(&o.peer, "peer", os.Getenv("MEMCACHED_BIN"), "the peer's `path`; default $MEMCACHED_BIN; empty: only ours against itself")
 	flag.StringVar(&o.oursArgs, "ours-args", "", "more `arguments` for ours")
 	flag.StringVar(&o.peerArgs, "peer-args", "", "more `arguments` for the peer")
-	flag.StringVar(&o.suite, "suite", "quick", "quick, record, large, grow, memory or one (a load from the flags below)")
-	flag.StringVar(&o.only, "case", "", "run only the cases of the suite whose name contains this `text`")
+	flag.StringVar(&o.suite, "suite", "quick", "quick, record, large, threads, tls, grow, memory or one (a load from the flags below)")
+	flag.StringVar(&o.only, "case", "", "run only the cases of the suite whose name matches this regular `expression`")
 	flag.StringVar(&o.out, "out", "", "also write `PREFIX`.md and PREFIX.json")
 	flag.IntVar(&o.pairs, "pairs", 0, "`rounds` of ours and peer in turn; default 5, or 11 for record")
 	flag.DurationVar(&o.warm, "warm", 300*time.Millisecond, "how long to ask before counting, each time")
 	flag.DurationVar(&o.window, "window", 0, "how long to count; default 1s, or 2s for record")
 	flag.DurationVar(&o.limit, "limit", 20*time.Minute, "give up after this time, with what there is")
 	flag.BoolVar(&o.fresh, "fresh", false, "start and load the servers anew for every pair")
-	flag.StringVar(&o.serverCPU, "server-cpu", "0", "`CPUs` of the servers, as 0,1; empty: any")
-	flag.StringVar(&o.clientCPU, "client-cpu", "1", "`CPUs` of the client, a thread on each; empty: any")
+	flag.StringVar(&o.serverCPU, "server-cpu", "0", "`CPUs` of the servers, as 0,1; empty: any, as in the suite threads")
+	flag.StringVar(&o.clientCPU, "client-cpu", "1", "`CPUs` of the client, a thread on each; empty: any, with as many threads as -t")
 	flag.IntVar(&o.memory, "m", 1024, "the servers' memory limit in `megabytes`; the suites memory and grow take more")
 	flag.BoolVar(&o.plain, "plain", false, "ours without a route")
-	flag.IntVar(&o.threads, "t", 1, "the servers' `threads`")
+	flag.IntVar(&o.threads, "t", 0, "the servers' `threads`; default 1, or 2 for threads")
 	c := &o.custom
 	flag.IntVar(&c.conns, "conns", 50, "one: connections")
 	flag.IntVar(&c.pipeline, "pipeline", 1, "one: requests sent together")
 	flag.IntVar(&c.multiget, "mget", 1, "one: keys a get")
 	flag.Float64Var(&c.sets, "sets", 0, "one: share of requests that are sets, 0 to 1")
 	flag.Float64Var(&c.rate, "rate", 0, "one: requests a second at random moments; 0: each connection asks when it has its answer")
-	flag.IntVar(&c.keys, "keys", 1_000_000, "one: keys, loaded before; memory: keys in place of 5,000,000")
+	flag.IntVar(&c.keys, "keys", 0, "keys, loaded before; default 1,000,000, or 5,000,000 for memory; grow takes up to 50 times as many")
 	flag.IntVar(&c.keySize, "key-size", 24, "one: bytes of a key")
 	flag.StringVar(&c.sizes, "value", "100", "one: bytes of a value: 100, 50-500 or 64*5,1024*3")
 	flag.IntVar(&c.distinct, "distinct", 0, "one: different values; 0: one per key")
@@ -75,8 +54,11 @@ func main() {
 	flag.StringVar(&c.protocol, "protocol", "text", "one: text, meta or binary")
 	flag.BoolVar(&c.fill, "fill", false, "one: begin empty and set what was missed")
 	flag.BoolVar(&c.miss, "miss", false, "one: ask only for keys that are not there")
+	flag.BoolVar(&o.profile, "profile", false, "after each case, sample a window of ours and of the peer with perf; with -out also in PREFIX-profile.md")
+	flag.StringVar(&o.draw, "draw", "", "measure nothing: print the chart, an SVG, of a recorded JSON `file`")
 	flag.Parse()
-	if flag.NArg() > 0 || o.ours == "" {
+	o.complete()
+	if flag.NArg() > 0 || o.ours == "" && o.draw == "" {
 		fmt.Fprintln(os.Stderr, "fishbench: -ours is required, and there are no arguments besides flags; see -help")
 		os.Exit(64)
 	}
@@ -92,18 +74,21 @@ func main() {
 }
 
 func run(o *options) error {
+	if o.draw != "" {
+		return draw(o.draw)
+	}
 	b, err := newBench(o)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(b.routeFile)
+	defer os.RemoveAll(b.dir)
 	if o.suite == "memory" {
 		err = b.memory()
 	} else {
 		err = b.compare()
 	}
 	// What was measured before an error is worth printing.
-	fmt.Print(b.report.markdown())
+	fmt.Print(b.report.markdown(), b.report.profiles())
 	if o.out != "" {
 		if werr := b.report.write(o.out); err == nil {
 			err = werr
@@ -117,24 +102,17 @@ type bench struct {
 	options   *options
 	ours      target.Spec
 	peer      target.Spec // no Path: none
-	clientCPU []int
+	clientCPU []int       // one a thread; -1: anywhere
 	deadline  time.Time
-	routeFile string  // the configuration of ours; "": none
+	dir       string  // files for the servers, gone at the end
 	peak      float64 // requests a second that the peer answered in the last case
 	report    report
 }
 
 func newBench(o *options) (*bench, error) {
-	if o.pairs == 0 {
-		o.pairs = map[string]int{"record": 11}[o.suite]
-		if o.pairs == 0 {
-			o.pairs = 5
-		}
-	}
-	if o.window == 0 {
-		o.window = time.Second
-		if o.suite == "record" {
-			o.window = 2 * time.Second
+	if o.profile {
+		if err := findPerf(); err != nil {
+			return nil, err
 		}
 	}
 	serverCPU, err := parseCPUs(o.serverCPU)
@@ -147,6 +125,9 @@ func newBench(o *options) (*bench, error) {
 	}
 	if err := target.Bind(clientCPU); err != nil {
 		return nil, err
+	}
+	if len(clientCPU) == 0 {
+		clientCPU = slices.Repeat([]int{-1}, o.threads) // threads anywhere
 	}
 	b := &bench{options: o, clientCPU: clientCPU, deadline: time.Now().Add(o.limit)}
 	spec := func(name, path, args string) (target.Spec, error) {
@@ -164,14 +145,6 @@ func newBench(o *options) (*bench, error) {
 	if b.ours, err = spec("ours", o.ours, o.oursArgs); err != nil {
 		return nil, err
 	}
-	if !o.plain {
-		file, err := writeRoute()
-		if err != nil {
-			return nil, err
-		}
-		b.ours.Args = append(b.ours.Args, "--config="+file)
-		b.routeFile = file
-	}
 	if o.peer != "" {
 		if b.peer, err = spec("peer", o.peer, o.peerArgs); err != nil {
 			return nil, err
@@ -183,7 +156,23 @@ func newBench(o *options) (*bench, error) {
 		files.Cur = min(files.Max, 1<<16)
 		_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &files) // too few show as a connection's error
 	}
+	// The servers' user may be another, who reads this.
+	if b.dir, err = os.MkdirTemp("", "fishbench"); err == nil {
+		err = os.Chmod(b.dir, 0o755)
+	}
+	if err == nil && !o.plain {
+		file := filepath.Join(b.dir, "route.yaml")
+		b.ours.Args = append(b.ours.Args, "--config="+file)
+		err = writeRoute(file)
+	}
+	if err == nil && o.suite == "tls" {
+		err = b.encrypt()
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(b.dir))
+	}
 	b.report = newReport(o)
+	b.report.Shared = o.serverCPU == "" || o.clientCPU == ""
 	return b, nil
 }
 
@@ -205,16 +194,19 @@ func (b *bench) start(spec target.Spec) (*target.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.report.server(s)
+	if err := b.report.server(s, b.dir); err != nil {
+		s.Stop()
+		return nil, err
+	}
 	return s, nil
 }
 
 // fill loads the ids 0 to n-1, makes sure that all are held, and waits until the server has come to rest.
 func fill(s *target.Server, l *load.Load, n int) error {
-	if err := load.Fill(l, s.Addr, n, 5*time.Minute); err != nil {
+	if err := load.Fill(l, s.Addr, n, 5*time.Minute+time.Duration(n)*10*time.Microsecond); err != nil {
 		return fmt.Errorf("%s: %w", s.Spec.Name, err)
 	}
-	held, err := items(s)
+	held, err := number(s, "curr_items")
 	if err != nil {
 		return err
 	}
@@ -242,14 +234,30 @@ func settle(s *target.Server) error {
 	return err
 }
 
-func items(s *target.Server) (int, error) {
+// deserted waits, 20 seconds at most, until the server has closed the connections of the window before: with thousands of them there
+// is no room for as many again.
+func deserted(s *target.Server) error {
+	const few = 16 // this question's, and listeners
+	var n int
+	for range 400 {
+		var err error
+		if n, err = number(s, "curr_connections"); err != nil || n <= few {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return fmt.Errorf("%s keeps %d connections after their end", s.Spec.Name, n)
+}
+
+// number is one of the server's statistics.
+func number(s *target.Server, name string) (int, error) {
 	stats, err := s.Stats()
 	if err != nil {
 		return 0, err
 	}
-	n, err := strconv.Atoi(stats["curr_items"])
+	n, err := strconv.Atoi(stats[name])
 	if err != nil {
-		return 0, fmt.Errorf("%s: stats: curr_items: %w", s.Spec.Name, err)
+		return 0, fmt.Errorf("%s: stats: %s: %w", s.Spec.Name, name, err)
 	}
 	return n, nil
 }

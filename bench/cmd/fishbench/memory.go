@@ -23,7 +23,7 @@ type footprint struct {
 // memory loads ours, ours again and the peer with the same items, one server at a time, and measures their RSS.
 func (b *bench) memory() error {
 	keys := 5_000_000
-	if b.options.custom.keys != 1_000_000 {
+	if b.options.custom.keys != 0 {
 		keys = b.options.custom.keys
 	}
 	again := b.ours

@@ -26,8 +26,11 @@ type report struct {
 	Servers []server  `json:"servers"`
 
 	Window time.Duration `json:"window_ns"`
+	Shared bool          `json:"shared_cpus,omitempty"` // servers and client have no CPUs of their own
 	Series []series      `json:"series,omitempty"`
 	Memory []footprint   `json:"memory,omitempty"`
+
+	Profiles []profile `json:"profiles,omitempty"`
 }
 
 type server struct {
@@ -37,29 +40,62 @@ type server struct {
 	Args    []string `json:"args,omitempty"`
 	Threads int      `json:"threads"`
 	CPUs    []int    `json:"cpus,omitempty"`
+	TLS     string   `json:"tls,omitempty"` // what it agreed on with the client
 }
 
 func newReport(o *options) report {
 	return report{
 		Time: time.Now().UTC().Truncate(time.Second), CPU: machine.CPU(), CPUs: runtime.NumCPU(), Kernel: machine.Kernel(),
-		Go: runtime.Version(), Commit: machine.Commit(), Command: strings.Join(os.Args, " "), Window: o.window,
+		Go: runtime.Version(), Commit: machine.Commit(), Command: command(os.Args), Window: o.window,
 	}
 }
 
-// server notes a server the first time it is started.
-func (r *report) server(s *target.Server) {
+// command is a command line without the directories of this machine.
+func command(args []string) string {
+	shown := make([]string, len(args))
+	for i, arg := range args {
+		name, value, ok := strings.Cut(arg, "=")
+		if !ok {
+			name, value = "", arg
+		} else {
+			name += "="
+		}
+		if filepath.IsAbs(value) || strings.HasPrefix(value, ".") && strings.Contains(value, "/") {
+			value = filepath.Base(value)
+		}
+		if shown[i] = name + value; value == "" || strings.ContainsAny(value, " |*$") {
+			shown[i] = name + "'" + value + "'"
+		}
+	}
+	return strings.Join(shown, " ")
+}
+
+// server notes a server the first time it is started; dir, the run's own directory, is left out of its arguments.
+func (r *report) server(s *target.Server, dir string) error {
 	for _, known := range r.Servers {
 		if known.Name == s.Spec.Name {
-			return
+			return nil
 		}
+	}
+	secret := ""
+	if s.Spec.TLS != nil {
+		var err error
+		if secret, err = negotiated(s.Addr, s.Spec.TLS); err != nil {
+			return fmt.Errorf("%s: %w", s.Spec.Name, err)
+		}
+	}
+	args := make([]string, len(s.Spec.Args))
+	for i, arg := range s.Spec.Args {
+		args[i] = strings.ReplaceAll(arg, dir+"/", "")
 	}
 	r.Servers = append(r.Servers, server{
 		Name: s.Spec.Name, Program: filepath.Base(s.Spec.Path), Version: s.Version,
-		Args: s.Spec.Args, Threads: s.Spec.Threads, CPUs: s.Spec.CPUs,
+		Args: args, Threads: s.Spec.Threads, CPUs: s.Spec.CPUs, TLS: secret,
 	})
+	return nil
 }
 
-// write writes prefix.md and prefix.json, and with a peer prefix.svg.
+// write writes prefix.md and prefix.json, with a peer prefix.svg, and with profiles prefix-profile.md.
 func (r *report) write(prefix string) error {
 	b, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
@@ -76,26 +112,50 @@ func (r *report) write(prefix string) error {
 			return err
 		}
 	}
+	if profiles := r.profiles(); profiles != "" {
+		if err := os.WriteFile(prefix+"-profile.md", []byte(profiles), 0o644); err != nil {
+			return err
+		}
+	}
 	return os.WriteFile(prefix+".md", []byte(r.markdown()), 0o644)
+}
+
+// head writes what ran where.
+func (r *report) head(b *strings.Builder) {
+	fmt.Fprintf(b, "%s, %d CPUs, Linux %s, %s, commit %s, %s\n\n", r.CPU, r.CPUs, r.Kernel, r.Go, r.Commit, r.Time.Format("2006-01-02"))
+	fmt.Fprintf(b, "`%s`\n\n", r.Command)
+	for _, s := range r.Servers {
+		cpus := "any CPU"
+		if len(s.CPUs) > 0 {
+			cpus = fmt.Sprintf("CPUs %v", s.CPUs)
+		}
+		fmt.Fprintf(b, "- %s: %s %s, %d thread(s), %s %s\n", s.Name, s.Program, s.Version, s.Threads, cpus, strings.Join(s.Args, " "))
+		if s.TLS != "" {
+			fmt.Fprintf(b, "  (%s)\n", s.TLS)
+		}
+	}
 }
 
 func (r *report) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %d CPUs, Linux %s, %s, commit %s, %s\n\n", r.CPU, r.CPUs, r.Kernel, r.Go, r.Commit, r.Time.Format("2006-01-02"))
-	fmt.Fprintf(&b, "`%s`\n\n", r.Command)
-	for _, s := range r.Servers {
-		fmt.Fprintf(&b, "- %s: %s %s, %d thread(s), CPUs %v %s\n", s.Name, s.Program, s.Version, s.Threads, s.CPUs, strings.Join(s.Args, " "))
-	}
+	r.head(&b)
 	if len(r.Series) > 0 {
-		b.WriteString("\nServer CPU in microseconds an operation; ratio is ours / the other, pair by pair. Low is good.\n")
-		b.WriteString("Disturbed: windows in which server or client waited for its CPU more than a fifth of the time; their latencies do not count.\n\n")
-		b.WriteString("| load | ours | other | other's | ratio: min, median, max | 95 % of the median | ops/s ours | other's | p99 us ours | other's | p99.9 ours | other's | RSS MB ours | other's | disturbed |\n")
-		b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+		b.WriteString("\nServer CPU in microseconds an operation: low is good. Operations a second: high is good. Ratios are ours / the other, pair by pair: minimum, median, maximum, then 95 % of the median.\n")
+		if r.Shared {
+			b.WriteString("Servers and client share the CPUs, so each waits for the other, and latencies say little.\n\n")
+		} else {
+			b.WriteString("Disturbed: windows in which server or client waited for its CPU more than a fifth of the time; their latencies do not count.\n\n")
+		}
+		b.WriteString("| load | ours | other | other's | ratio of CPU | 95 % | ops/s ours | other's | ratio of ops/s | 95 % | p99 us ours | other's | p99.9 ours | other's | RSS MB ours | other's | disturbed |\n")
+		b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 		for _, s := range r.Series {
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %.2f **%.2f** %.2f | %.2f to %.2f | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f | %d of %d |\n",
-				s.Case, spread(s.CPU[0]), s.B, spread(s.CPU[1]), s.Ratio.Min, s.Ratio.Median, s.Ratio.Max, s.Ratio.Low, s.Ratio.High,
-				s.Ops[0].Median, s.Ops[1].Median, s.P99[0].Median, s.P99[1].Median, s.P999[0].Median, s.P999[1].Median,
-				s.RSS[0].Median, s.RSS[1].Median, s.Disturbed, 2*len(s.Rounds))
+			disturbed := fmt.Sprintf("%d of %d", s.Disturbed, 2*len(s.Rounds))
+			if r.Shared {
+				disturbed = "shared"
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %.0f | %.0f | %s | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f | %s |\n",
+				s.Case, spread(s.CPU[0]), s.B, spread(s.CPU[1]), ratio(s.Ratio), s.Ops[0].Median, s.Ops[1].Median, ratio(s.OpsRatio),
+				s.P99[0].Median, s.P99[1].Median, s.P999[0].Median, s.P999[1].Median, s.RSS[0].Median, s.RSS[1].Median, disturbed)
 		}
 	}
 	if len(r.Memory) > 0 {
@@ -112,4 +172,9 @@ func (r *report) markdown() string {
 // spread is a median with its range.
 func spread(s stat.Summary) string {
 	return fmt.Sprintf("%.2f (%.2f-%.2f)", s.Median, s.Min, s.Max)
+}
+
+// ratio is two cells: the range with the median, and the interval that holds the median with 95 % confidence.
+func ratio(s stat.Summary) string {
+	return fmt.Sprintf("%.2f **%.2f** %.2f | %.2f to %.2f", s.Min, s.Median, s.Max, s.Low, s.High)
 }

@@ -8,12 +8,12 @@ import (
 	"swordfish/bench/load"
 )
 
-// writeRoute writes a configuration with one route, the one that keys with parts belong to, and returns the file's path. Its
-// database takes connections and never answers, until this program ends: what a miss leased stays leased.
-func writeRoute() (path string, err error) {
+// writeRoute writes a configuration with one route, the one that keys with parts belong to. Its database takes connections and
+// never answers, until this program ends: what a miss leased stays leased.
+func writeRoute(file string) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", err
+		return err
 	}
 	go func() {
 		var held []net.Conn // so that they stay open
@@ -25,11 +25,7 @@ func writeRoute() (path string, err error) {
 			held = append(held, c)
 		}
 	}()
-	f, err := os.CreateTemp("", "fishbench*.yaml")
-	if err != nil {
-		return "", err
-	}
-	_, err = fmt.Fprintf(f, `admin: {listen: off}
+	return os.WriteFile(file, fmt.Appendf(nil, `admin: {listen: off}
 sources:
   main: {kind: postgres, dsn: "postgres://bench@%s/bench?sslmode=disable"}
 routes:
@@ -41,9 +37,5 @@ routes:
            WITH ORDINALITY AS k(country, os, browser, cat, dev, h, w, ord)
     fresh: 12h
     keep: 24h
-`, l.Addr(), load.PartsTemplate)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	return f.Name(), err
+`, l.Addr(), load.PartsTemplate), 0o644)
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -16,6 +18,13 @@ type loadCase struct {
 	misses bool // gets may miss
 	alone  bool // both servers do not fit into the machine together: one after the other
 	half   bool // an open loop at half of what the peer answered in the case that came before
+	growth
+}
+
+// growth places a case on a curve; the zero value is for cases on none.
+type growth struct {
+	Over string `json:"over,omitempty"` // keys or connections
+	At   int    `json:"at,omitempty"`   // how many
 }
 
 // cases returns the loads of a suite.
@@ -25,7 +34,10 @@ func cases(o *options) ([]loadCase, error) {
 		return []loadCase{c}, err
 	}
 	// 1,000,000 keys of 24 bytes with values of 100 bytes, asked for evenly: more than the CPU's caches hold.
-	const keys = 1_000_000
+	keys := 1_000_000
+	if o.custom.keys > 0 {
+		keys = o.custom.keys
+	}
 	values, err := load.ParseSizes("100")
 	if err != nil {
 		return nil, err
@@ -53,10 +65,10 @@ func cases(o *options) ([]loadCase, error) {
 			with("half of that a second", func(c *loadCase) { c.half = true }),
 			with("1000 connections", func(c *loadCase) { c.load.Conns = 1000 }),
 			with("10 % set", func(c *loadCase) { c.load.Sets = 0.1 }),
-			with("miss", func(c *loadCase) { c.load.Offset, c.misses = keys, true }),
+			with("miss", func(c *loadCase) { c.load.Offset, c.misses = uint32(keys), true }),
 			with("miss on a route", func(c *loadCase) {
 				c.load.Keys = load.Keys{Size: load.PartsSize, Parts: true}
-				c.load.Offset, c.misses = keys, true
+				c.load.Offset, c.misses = uint32(keys), true
 				c.load.Objects = routeMisses
 				c.load.Sequence = func(seed uint64) load.Sequence { return load.Uniform(routeMisses, seed) }
 			}),
@@ -73,6 +85,29 @@ func cases(o *options) ([]loadCase, error) {
 			with("zipf 0.99", func(c *loadCase) {
 				c.load.Sequence = func(seed uint64) load.Sequence { return load.Zipf(keys, 0.99, seed) }
 			}),
+		}
+	case "threads":
+		all = []loadCase{
+			with("pipeline 1", pipeline(1)),
+			with("pipeline 16", pipeline(16)),
+			with("pipeline 64", pipeline(64)),
+			with("mget 100", func(c *loadCase) { c.load.Multiget = 100 }),
+		}
+	case "tls":
+		encrypted := func(change func(*loadCase)) func(*loadCase) {
+			return func(c *loadCase) {
+				c.load.TLS = clientTLS()
+				change(c)
+			}
+		}
+		all = []loadCase{
+			with("TLS, pipeline 1", encrypted(pipeline(1))),
+			with("TLS, pipeline 16", encrypted(pipeline(16))),
+			with("new session, one get", encrypted(func(c *loadCase) { c.load.Reconnect = true })),
+			with("resumed session, one get", encrypted(func(c *loadCase) {
+				c.load.Reconnect = true
+				c.load.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+			})),
 		}
 	case "large":
 		all = nil
@@ -93,28 +128,44 @@ func cases(o *options) ([]loadCase, error) {
 		}
 	case "grow":
 		all = nil
-		for _, n := range []int{1_000_000, 10_000_000, 50_000_000} {
-			all = append(all, with(fmt.Sprintf("%d million keys", n/1_000_000), func(c *loadCase) {
+		for _, n := range []int{keys, 10 * keys, 50 * keys} {
+			all = append(all, with(count(n)+" keys", func(c *loadCase) {
 				c.alone, c.filled, c.load.Objects, c.load.Pipeline = true, n, n, 16
 				c.load.Sequence = func(seed uint64) load.Sequence { return load.Uniform(n, seed) }
+				c.growth = growth{"keys", n}
 			}))
 		}
 		for _, n := range []int{10, 100, 1000, 10_000} {
-			all = append(all, with(fmt.Sprintf("%d connections", n), func(c *loadCase) { c.alone, c.load.Conns = true, n }))
+			all = append(all, with(count(n)+" connections", func(c *loadCase) {
+				c.alone, c.load.Conns = true, n
+				c.growth = growth{"connections", n}
+			}))
 		}
 	default:
-		return nil, fmt.Errorf("suite %q: want quick, record, large, grow, memory or one", o.suite)
+		return nil, fmt.Errorf("suite %q: want quick, record, large, threads, tls, grow, memory or one", o.suite)
+	}
+	only, err := regexp.Compile(o.only)
+	if err != nil {
+		return nil, fmt.Errorf("-case: %w", err)
 	}
 	var chosen []loadCase
 	for _, c := range all {
-		if strings.Contains(c.name, o.only) {
+		if only.MatchString(c.name) {
 			chosen = append(chosen, c)
 		}
 	}
 	if len(chosen) == 0 {
-		return nil, fmt.Errorf("suite %s has no case with %q in its name", o.suite, o.only)
+		return nil, fmt.Errorf("suite %s has no case whose name matches %q", o.suite, o.only)
 	}
 	return chosen, nil
+}
+
+// count writes n as people say it.
+func count(n int) string {
+	if n >= 1_000_000 {
+		return fmt.Sprintf("%g million", float64(n)/1e6)
+	}
+	return strconv.Itoa(n)
 }
 
 // routeMisses is how many keys of the route are asked for in vain: each is leased once, and while that load lasts the others
@@ -123,6 +174,10 @@ const routeMisses = 50_000
 
 // customCase is the load that the flags describe.
 func customCase(f *custom) (loadCase, error) {
+	keys := f.keys
+	if keys == 0 {
+		keys = 1_000_000
+	}
 	values, err := load.ParseSizes(f.sizes)
 	if err != nil {
 		return loadCase{}, err
@@ -130,20 +185,20 @@ func customCase(f *custom) (loadCase, error) {
 	c := loadCase{
 		name: fmt.Sprintf("%s, %d connections, pipeline %d, mget %d, sets %v", f.dist, f.conns, f.pipeline, f.multiget, f.sets),
 		load: load.Load{
-			Keys: load.Keys{Size: f.keySize}, Values: values, Objects: f.keys, Conns: f.conns, Pipeline: f.pipeline,
+			Keys: load.Keys{Size: f.keySize}, Values: values, Objects: keys, Conns: f.conns, Pipeline: f.pipeline,
 			Multiget: f.multiget, Sets: f.sets, Rate: f.rate, Fill: f.fill,
 		},
 	}
 	kind, arg, _ := strings.Cut(f.dist, ":")
 	switch kind {
 	case "uniform":
-		c.load.Sequence = func(seed uint64) load.Sequence { return load.Uniform(f.keys, seed) }
+		c.load.Sequence = func(seed uint64) load.Sequence { return load.Uniform(keys, seed) }
 	case "zipf":
 		s, err := strconv.ParseFloat(arg, 64)
 		if err != nil || s < 0 || s > 10 {
 			return loadCase{}, fmt.Errorf("-dist %q: want zipf:S with S from 0 to 10", f.dist)
 		}
-		c.load.Sequence = func(seed uint64) load.Sequence { return load.Zipf(f.keys, s, seed) }
+		c.load.Sequence = func(seed uint64) load.Sequence { return load.Zipf(keys, s, seed) }
 	case "trace":
 		trace, err := load.ReadTrace(arg)
 		if err != nil {
