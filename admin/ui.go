@@ -5,7 +5,6 @@ import (
 	"embed"
 	"encoding/hex"
 	"io/fs"
-	"mime"
 	"net/http"
 	"path"
 )
@@ -31,6 +30,15 @@ func uiRoutes(mux *http.ServeMux) {
 	}
 }
 
+// uiKinds are the files' kinds by their names' ends. Package mime would keep half a megabyte of the system's for them.
+var uiKinds = map[string]string{
+	".html":    "text/html; charset=utf-8",
+	".js":      "text/javascript; charset=utf-8",
+	".css":     "text/css; charset=utf-8",
+	".svg":     "image/svg+xml",
+	".LICENSE": "text/plain; charset=utf-8",
+}
+
 func uiFile(name string) http.Handler {
 	b, err := ui.ReadFile("ui/" + name)
 	if err != nil {
@@ -38,10 +46,7 @@ func uiFile(name string) http.Handler {
 	}
 	sum := sha256.Sum256(b)
 	tag := `"` + hex.EncodeToString(sum[:8]) + `"`
-	kind := mime.TypeByExtension(path.Ext(name))
-	if kind == "" {
-		kind = "text/plain; charset=utf-8"
-	}
+	kind := uiKinds[path.Ext(name)]
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Type", kind)

@@ -44,12 +44,12 @@ func (s *Store) Ahead(hashes []uint64) (touched uint64) {
 		}
 		raw := s.a.mem[at[i]:]
 		if raw[1]&metaInline != 0 {
-			if n, _ := getLen(raw[headOf(raw[1]):]); n > 64 {
+			if n, _ := getLen(raw[headOf(raw):]); n > 64 {
 				touched += uint64(raw[128])
 			}
 			continue
 		}
-		h := binary.LittleEndian.Uint32(raw[headOf(raw[1]):])
+		h := binary.LittleEndian.Uint32(raw[headOf(raw):])
 		ds := s.dataShardOfHandle(h)
 		if n := ds.local(h); int(n) < len(ds.hs) {
 			words[i] = &ds.hs[n]

@@ -251,6 +251,7 @@ func (ds *dataShard) room(n int, why purpose) (off uint64, ok bool) {
 		}
 		old := ds.st.tail
 		if old != noSegment {
+			ds.s.p.tellFull(old)
 			ds.s.p.meta[old].next = seg
 			ds.s.p.meta[seg].prev = old
 		} else {

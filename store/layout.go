@@ -16,7 +16,7 @@ import "math/bits"
 // counts against the limit.
 const (
 	arenaMagic   = 0x6873696664726f77 // "wordfish"
-	arenaLayout  = 4
+	arenaLayout  = 5
 	routeNameMax = 64
 )
 
@@ -70,7 +70,7 @@ type sizes struct {
 	shardBits         int
 	segments          int
 	begun             int // of them, those that an empty store needs for its tables
-	spread            int // of them, the first, which are for what may stay nearly empty: see pool.spread
+	spread            int // of them, the first, which are for what may stay nearly empty: see pool.segmentLocked
 	segShift          int
 	unitShift         int // a location counts units of 1<<unitShift bytes from the first segment
 	dirCap            int // entries of one index directory at most
@@ -125,7 +125,7 @@ func derive(memory, capacity uint64, maxItem int) sizes {
 	}
 	perSegment := int(z.segment / z.tableSize[0])
 	z.begun = (2*z.shards + perSegment - 1) / perSegment
-	z.spread = z.begun + 2*z.shards
+	z.spread = z.begun + z.shards
 	if memory >= hugeLeast { // so that a huge page may begin behind them
 		z.spread = int(alignUp(uint64(z.spread)*z.segment, hugePage) / z.segment)
 	}

@@ -154,7 +154,7 @@ func (m *model) fresh(cas uint64, want bool) uint64 {
 func (m *model) write(op WriteOp, k string) {
 	m.t.Helper()
 	old, has := m.items[k]
-	next := modelItem{value: m.value(k), flags: uint32(m.rng.IntN(3)) * 77, deadline: m.deadline()}
+	next := modelItem{value: m.value(k), flags: [...]uint32{0, 1, 254, 255, 1<<32 - 1}[m.rng.IntN(5)], deadline: m.deadline()}
 	if (op == Append || op == Prepend) && (k[0] == 'n' || len(old.value) > 60_000) {
 		return
 	}

@@ -24,6 +24,7 @@ type pool struct {
 	cold     uint32 // free segments given back
 	spread   uint32 // first segment never used among the first z.spread, which are small pages: see segmentLocked
 	fresh    uint32 // and among the others
+	full     []int  // by huge page: how many of the first z.spread segments in it are full
 	resident int64  // bytes of segments and page runs that are memory, free or not, and of what was charged
 	nHot     int
 	partial  [tableClasses]uint32 // segments of index tables of each class that have room for more
@@ -35,6 +36,10 @@ type pool struct {
 
 func newPool(a *arena, z *sizes) *pool {
 	p := &pool{a: a, z: z, meta: sliceAt[segMeta](a, z.offMeta, z.segments), hot: noSegment, cold: noSegment, fresh: uint32(z.spread), partial: [tableClasses]uint32{noSegment, noSegment}, grown: make(chan struct{}, 1)}
+	p.full = make([]int, (uint64(z.spread)*z.segment+hugePage-1)/hugePage)
+	for n := range z.begun { // of tables, whose segments fill up at once
+		p.full[uint64(n)<<z.segShift/hugePage]++
+	}
 	p.pageMap = sliceAt[uint64](a, z.offPageMap, (z.pages+63)/64)
 	p.limit.Store(int64(z.memory))
 	p.avail.Store(int64(z.memory) - z.fixed)
@@ -84,7 +89,8 @@ func (p *pool) fits(n int64, why purpose) bool {
 	return p.avail.Load() >= n
 }
 
-// segment takes one segment; false when the limit is reached. Its meta is reset. first tells that whoever takes it has no other.
+// segment takes one segment; false when the limit is reached. Its meta is reset. first tells that whoever takes it, a data shard or
+// an index, has no other.
 func (p *pool) segment(why purpose, first bool) (uint32, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -168,8 +174,8 @@ func (p *pool) dropPartial(seg uint32) {
 	m.log, m.prev, m.next = 0, noSegment, noSegment
 }
 
-// segmentLocked is segment for a caller that holds mu. A shard's first segment of keys or of data may stay nearly empty, so these
-// lie together where no huge page makes more of them memory than is touched.
+// segmentLocked is segment for a caller that holds mu. A data shard's first segment may stay nearly empty, so these lie together
+// where no huge page makes more of them memory than is touched, until they are full: see tellFull.
 func (p *pool) segmentLocked(why purpose, first bool) (uint32, bool) {
 	if !p.fits(int64(p.z.segment), why) {
 		return noSegment, false
@@ -186,12 +192,10 @@ func (p *pool) segmentLocked(why purpose, first bool) (uint32, bool) {
 		p.cold = p.meta[n].next
 	case int(p.spread) < p.z.spread && (first || int(p.fresh) == p.z.segments):
 		n = p.spread
-		if p.spread++; int(p.spread) == p.z.begun+p.z.shards {
-			p.tellGrown() // soon there will be more
-		}
+		p.spread++
 	case int(p.fresh) < p.z.segments:
 		n = p.fresh
-		if p.fresh++; uint64(n)<<p.z.segShift&(hugePage-1) == 0 {
+		if p.fresh++; uint64(n)<<p.z.segShift&(hugePage-1) == 0 || int(n) == p.z.spread {
 			p.tellGrown()
 		}
 	default:

@@ -12,8 +12,8 @@ import (
 //	filled at      4     second of the fill or of the client's write; plain: of the last access
 //	state          1     see the state bits
 //	expiry         4   if metaExpiry: second from which the item is gone; 0 never
-//	flags          4   if metaFlags: client flags other than 0
 //	CAS            8   if metaCAS: a client has seen one
+//	flags          1   if metaFlags: client flags other than 0; 5 from 255 on, see putFlags
 //	value          4   handle of the datum, or, if metaInline, its length (1 to 3, see putLen) and bytes
 //	key            1 to 250
 //
@@ -47,7 +47,7 @@ const (
 const maxInline = 32
 
 // maxHead bounds what a record is beside its value.
-const maxHead = 2 + 7 + 4 + 4 + 8 + 3 + 250
+const maxHead = 2 + 7 + 4 + 8 + 5 + 3 + 250
 
 // A value's length is 7 bits in a byte, 14 bits in two or 22 bits in three, the high bits first behind the prefixes 0, 10
 // and 11.
@@ -85,6 +85,33 @@ func getLen(raw []byte) (n, size int) {
 	}
 }
 
+// Client flags below 255, which are nearly all there are, take a byte; others four behind one of all ones.
+const wideFlags = 0xff
+
+func flagsSize(flags uint32) int {
+	if flags < wideFlags {
+		return 1
+	}
+	return 5
+}
+
+func putFlags(raw []byte, flags uint32) int {
+	if flags < wideFlags {
+		raw[0] = byte(flags)
+		return 1
+	}
+	raw[0] = wideFlags
+	binary.LittleEndian.PutUint32(raw[1:], flags)
+	return 5
+}
+
+func getFlags(raw []byte) (flags uint32, size int) {
+	if raw[0] != wideFlags {
+		return uint32(raw[0]), 1
+	}
+	return binary.LittleEndian.Uint32(raw[1:]), 5
+}
+
 // record is a decoded view; raw aliases the arena from the record's first byte on.
 type record struct {
 	raw    []byte
@@ -120,14 +147,15 @@ func (r *record) decode(raw []byte) {
 		r.offExpiry = p
 		p += 4
 	}
-	if meta&metaFlags != 0 {
-		r.flags = binary.LittleEndian.Uint32(raw[p:])
-		p += 4
-	}
 	if meta&metaCAS != 0 {
 		r.cas = binary.LittleEndian.Uint64(raw[p:])
 		r.offCAS = p
 		p += 8
+	}
+	if meta&metaFlags != 0 {
+		flags, size := getFlags(raw[p:])
+		r.flags = flags
+		p += size
 	}
 	if meta&metaInline != 0 {
 		n, size := getLen(raw[p:])
@@ -142,28 +170,19 @@ func (r *record) decode(raw []byte) {
 	r.size = p + klen
 }
 
-// headOf returns where the value or handle of a record with these meta bits begins.
-func headOf(meta byte) int {
-	p := 2
-	if meta&metaRoute != 0 {
-		p += 7
-	}
-	if meta&metaExpiry != 0 {
-		p += 4
-	}
-	if meta&metaFlags != 0 {
-		p += 4
-	}
-	if meta&metaCAS != 0 {
-		p += 8
-	}
-	return p
+// headOf returns where the value or handle of the record begins that raw begins with. It has no branches: which fields there are
+// differs from record to record, and look-ups would wait for each wrong guess.
+func headOf(raw []byte) int {
+	meta := int(raw[1])
+	p := 2 + 7*(meta/metaRoute&1) + 4*(meta/metaExpiry&1) + 8*(meta/metaCAS&1)
+	wide := (int(raw[p]) + 1) >> 8 // 1 for wideFlags
+	return p + meta/metaFlags&1*(1+4*wide)
 }
 
 // recordKey finds the key of the record that raw begins with, and the record's size, without decoding the rest.
 func recordKey(raw []byte) (key []byte, size int) {
 	klen, meta := int(raw[0]), raw[1]
-	p := headOf(meta)
+	p := headOf(raw)
 	if meta&metaInline != 0 {
 		n, size := getLen(raw[p:])
 		p += size + n
@@ -203,7 +222,7 @@ func (d *draft) size() int {
 		n += 4
 	}
 	if d.flags != 0 {
-		n += 4
+		n += flagsSize(d.flags)
 	}
 	if d.cas != 0 {
 		n += 8
@@ -230,15 +249,14 @@ func (d *draft) put(raw []byte) {
 		binary.LittleEndian.PutUint32(raw[p:], d.expiry)
 		p += 4
 	}
-	if d.flags != 0 {
-		meta |= metaFlags
-		binary.LittleEndian.PutUint32(raw[p:], d.flags)
-		p += 4
-	}
 	if d.cas != 0 {
 		meta |= metaCAS
 		binary.LittleEndian.PutUint64(raw[p:], d.cas)
 		p += 8
+	}
+	if d.flags != 0 {
+		meta |= metaFlags
+		p += putFlags(raw[p:], d.flags)
 	}
 	if d.handle == noHandle {
 		meta |= metaInline

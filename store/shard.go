@@ -155,7 +155,7 @@ func (sh *shard) reserve(d *draft, why purpose) bool {
 	if l.tail != noSegment && l.sealed == 0 && uint64(sh.s.p.meta[l.tail].used+size) <= z.segment {
 		return true
 	}
-	seg, ok := sh.s.p.segment(why, l.tail == noSegment)
+	seg, ok := sh.s.p.segment(why, false)
 	if !ok {
 		return false
 	}

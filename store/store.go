@@ -155,7 +155,7 @@ func (s *Store) start() {
 	s.quit, s.working, s.begun = make(chan struct{}), true, true
 	s.background.Go(s.keepReserve)
 	if s.a.mapped && s.a.file != nil && s.z.memory >= hugeLeast {
-		if int(s.p.spread) >= s.z.begun+s.z.shards {
+		if int(s.p.fresh) > s.z.spread {
 			s.p.tellGrown()
 		}
 		s.background.Go(s.keepHuge)
