@@ -16,7 +16,7 @@ import (
 type feeder struct {
 	j        *job
 	throttle *throttle
-	least    int // keys asked for together, at least: a batch of the route
+	least    int // keys asked for together, at least
 	most     int
 	open     map[store.RouteID]*bulk // being filled
 	unsent   int                     // keys of open
@@ -59,7 +59,6 @@ type key struct {
 const (
 	pacedTime  = 6 * time.Millisecond
 	fullTime   = 60 * time.Millisecond
-	pacedKeys  = 4 << 10
 	fullKeys   = 16 << 10
 	fullBulks  = 2 // at a time: the database answers one while another is put
 	queuedMost = 4096
@@ -73,9 +72,9 @@ const (
 )
 
 func newFeeder(j *job, batch int, th *throttle) *feeder {
-	f := &feeder{j: j, throttle: th, least: batch, most: pacedKeys, open: make(map[store.RouteID]*bulk), wake: make(chan struct{}, 1)}
+	f := &feeder{j: j, throttle: th, least: min(batch, leastKeys), most: mostKeys, open: make(map[store.RouteID]*bulk), wake: make(chan struct{}, 1)}
 	if th.full {
-		f.most = fullKeys
+		f.least, f.most = batch, fullKeys
 	}
 	if th.rate > 0 { // not all keys of a second at once
 		f.most = max(1, min(f.most, int(th.rate/10)))
@@ -107,7 +106,7 @@ func (f *feeder) add(ctx context.Context, text []byte, hash uint64, route store.
 			b.Add(filler.Lease(it.Lease), text, worth == store.WorthNothing)
 			b.about = append(b.about, a)
 			f.waiting.Add(1)
-			if f.unsent++; f.unsent >= int(f.size.Load()) {
+			if f.unsent++; f.unsent >= f.together() {
 				return f.send(ctx)
 			}
 			return nil
@@ -123,6 +122,15 @@ func (f *feeder) add(ctx context.Context, text []byte, hash uint64, route store.
 			return err
 		}
 	}
+}
+
+// together is how many keys to ask for together.
+func (f *feeder) together() int {
+	size := f.size.Load()
+	if !f.throttle.full {
+		size = min(size, f.throttle.keys.Load())
+	}
+	return int(size)
 }
 
 // bulkOf returns the bulk that is being filled for a route.

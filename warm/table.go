@@ -12,7 +12,7 @@ import (
 
 // Keys that are read from a table at a time. The next page is read while one is being loaded.
 const (
-	pageKeys     = 4 << 10
+	pageTimes    = 4 // as many as are loaded together, paced
 	fullPageKeys = 16 << 10
 )
 
@@ -150,11 +150,11 @@ const (
 
 // read sends pages until the last one, an error, or ctx's end.
 func (j *job) read(ctx context.Context, th *throttle, columns []filler.KeyColumn, after filler.Cursor, pages chan<- *page) {
-	limit := pageKeys
-	if th.full {
-		limit = fullPageKeys
-	}
 	for tries := 0; ; {
+		limit := fullPageKeys
+		if !th.full {
+			limit = pageTimes * int(th.keys.Load())
+		}
 		p := &page{begin: after}
 		end, err := th.turn(ctx)
 		if err != nil {

@@ -15,13 +15,15 @@ import (
 //
 // That share follows from what others notice. The throttle asks the database the least there is, a hundred times a second, and
 // compares how long that takes with how long it takes while the job stands still, which it does for a moment every second: other
-// load comes and goes, and slows both. Where an answer takes too long the share becomes smaller, else larger.
+// load comes and goes, and slows both. Where an answer takes too long the share becomes smaller, else larger. At its largest the
+// job asks for more keys at a time: few are cheap for those who wait meanwhile, many for the database.
 type throttle struct {
 	full bool                            // no turns, only rate
 	ping func(ctx context.Context) error // nil: the share is all the time
 	rate float64                         // keys a second; 0: no limit
 
 	share atomic.Uint64 // bits of a float64, above 0 to 1
+	keys  atomic.Int64  // to ask for at a time, at most
 	speed atomic.Uint64 // bits of a float64: keys a second of the last turn with keys; 0: there was none
 	ratio atomic.Uint64 // bits of a float64: how long an answer takes, in terms of an undisturbed one
 	turns chan struct{} // holds a token while somebody has the turn
@@ -37,13 +39,15 @@ const (
 	faster     = 1.3
 	firstShare = 0.5
 	leastShare = 0.02 // that much nobody notices, whatever the measure says
+	leastKeys  = 128
+	mostKeys   = 4 << 10
 
 	probeEvery = 10 * time.Millisecond // on the average
-	probes     = 25                    // answers in a judgement
-	runs       = 4                     // judgements between two moments of rest
-	firstCalm  = 20                    // answers before the job begins
+	probes     = 50                    // answers in a judgement
+	runs       = 2                     // judgements between two moments of rest
+	firstCalm  = 40                    // answers before the job begins
 	restCalm   = 12                    // in a moment of rest
-	keepCalm   = 60                    // of the last moments together
+	keepCalm   = 100                   // of the last moments together
 	probeMost  = time.Second           // an answer that takes longer than this counts as this long
 	outlier    = 10                    // times the median: what is longer counts as so long, else one says more than all others
 )
@@ -51,10 +55,12 @@ const (
 func newThrottle(ping func(ctx context.Context) error, rate float64, full bool) *throttle {
 	t := &throttle{full: full, ping: ping, rate: rate, turns: make(chan struct{}, 1)}
 	t.setShare(1)
+	t.keys.Store(mostKeys)
 	if full {
 		t.ping = nil
 	} else if ping != nil {
 		t.setShare(firstShare)
+		t.keys.Store(leastKeys)
 	}
 	t.ratio.Store(math.Float64bits(1))
 	return t
@@ -148,17 +154,22 @@ func (t *throttle) watch(ctx context.Context, ready func()) {
 	}
 }
 
-// judge sets the share after the database has answered so many times slower.
+// judge sets share and keys after the database has answered so many times slower.
 func (t *throttle) judge(ratio float64) {
 	t.ratio.Store(math.Float64bits(ratio))
-	share := t.shareNow()
+	share, keys := t.shareNow(), t.keys.Load()
 	switch {
+	case ratio > slowerAt && keys > leastKeys:
+		keys = max(keys/2, leastKeys)
 	case ratio > slowerAt:
 		share = max(share*slower, leastShare)
-	case ratio < fasterAt:
+	case ratio < fasterAt && share < 1:
 		share = min(share*faster, 1)
+	case ratio < fasterAt:
+		keys = min(keys*2, mostKeys)
 	}
 	t.setShare(share)
+	t.keys.Store(keys)
 }
 
 // measure appends n answers' times to dst. Where the database does not answer it adds none. The moments are left to chance, lest they
@@ -187,10 +198,11 @@ func (t *throttle) probe(ctx context.Context) time.Duration {
 	return min(max(time.Since(start), 1), probeMost)
 }
 
-// compare says how many times longer answers take when the database is busy than when it is calm: in the mean, for those who wait
-// notice the long ones.
+// compare says how many times longer answers take when the database is busy than when it is calm: in the mean or, where that is more,
+// at the 95th percentile, for those who wait notice the long ones.
 func compare(busy, calm []time.Duration) float64 {
-	most := outlier * slices.Sorted(slices.Values(calm))[len(calm)/2]
+	busy, calm = slices.Sorted(slices.Values(busy)), slices.Sorted(slices.Values(calm))
+	most := outlier * calm[len(calm)/2]
 	mean := func(all []time.Duration) float64 {
 		var sum time.Duration
 		for _, d := range all {
@@ -198,5 +210,6 @@ func compare(busy, calm []time.Duration) float64 {
 		}
 		return float64(sum) / float64(len(all))
 	}
-	return mean(busy) / mean(calm)
+	long := func(all []time.Duration) float64 { return float64(min(all[(len(all)-1)*95/100], most)) }
+	return max(mean(busy)/mean(calm), long(busy)/long(calm))
 }
