@@ -201,9 +201,15 @@ func (b *bench) start(spec target.Spec) (*target.Server, error) {
 	return s, nil
 }
 
+// loadWay is load.Fill or load.Demand.
+type loadWay func(l *load.Load, addr string, n int, within time.Duration) error
+
 // fill loads the ids 0 to n-1, makes sure that all are held, and waits until the server has come to rest.
-func fill(s *target.Server, l *load.Load, n int) error {
-	if err := load.Fill(l, s.Addr, n, 5*time.Minute+time.Duration(n)*10*time.Microsecond); err != nil {
+func fill(s *target.Server, l *load.Load, n int) error { return fillBy(load.Fill, s, l, n) }
+
+// fillBy is fill where the items come by another way than sets.
+func fillBy(way loadWay, s *target.Server, l *load.Load, n int) error {
+	if err := way(l, s.Addr, n, 5*time.Minute+time.Duration(n)*10*time.Microsecond); err != nil {
 		return fmt.Errorf("%s: %w", s.Spec.Name, err)
 	}
 	held, err := number(s, "curr_items")

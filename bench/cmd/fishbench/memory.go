@@ -3,6 +3,9 @@ package main
 import (
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"swordfish/bench/load"
@@ -18,6 +21,15 @@ type footprint struct {
 	Full    int64   `json:"rss_full"`
 	PerKey  float64 `json:"rss_per_key"` // Full / Items
 	Seconds float64 `json:"load_seconds"`
+}
+
+// little is what a server needed before it had anything to do, and full of 100-byte values that are all different.
+type little struct {
+	Server string `json:"server"`
+	Memory int    `json:"megabytes"` // -m
+	Empty  int64  `json:"rss_empty"`
+	Full   int64  `json:"rss_full,omitempty"` // 0: not measured
+	Items  int    `json:"items,omitempty"`
 }
 
 // memory loads ours, ours again and the peer with the same items, one server at a time, and measures their RSS.
@@ -38,34 +50,130 @@ func (b *bench) memory() error {
 	}{
 		{"300-byte values, 50,000 distinct", "300", 50_000},
 		{"100-byte values, all distinct", "100", 0},
+		{"32-byte values, all distinct", "32", 0},
 	} {
-		values, err := load.ParseSizes(data.size)
+		l, err := footprintLoad(data.size, data.distinct, keys)
 		if err != nil {
 			return err
-		}
-		values.Distinct = data.distinct
-		l := &load.Load{
-			Keys: load.Keys{Size: 40}, Values: values, Objects: keys, Conns: 50, Pipeline: 16, Multiget: 1,
-			Sequence: func(seed uint64) load.Sequence { return load.Uniform(keys, seed) },
 		}
 		for _, spec := range servers {
 			if time.Now().After(b.deadline) {
 				return errLimit
 			}
-			spec.Memory = max(spec.Memory, 4096)
-			f, err := b.footprint(spec, l, keys)
-			if err != nil {
-				return fmt.Errorf("%s: %w", data.name, err)
+			if err := b.footprint(data.name, spec, load.Fill, l, keys); err != nil {
+				return err
 			}
-			f.Case = data.name
-			progress("%-34s %-10s %7.1f bytes a key", f.Case, f.Server, f.PerKey)
-			b.report.Memory = append(b.report.Memory, f)
+		}
+	}
+	if b.peer.Path == "" {
+		return b.littles(servers[:1])
+	}
+	if err := b.loaded(servers[:2], keys); err != nil {
+		return err
+	}
+	return b.littles([]target.Spec{b.ours, b.peer})
+}
+
+func footprintLoad(size string, distinct, keys int) (*load.Load, error) {
+	values, err := load.ParseSizes(size)
+	values.Distinct = distinct
+	return &load.Load{
+		Keys: load.Keys{Size: 40}, Values: values, Objects: keys, Conns: 50, Pipeline: 16, Multiget: 1,
+		Sequence: func(seed uint64) load.Sequence { return load.Uniform(keys, seed) },
+	}, err
+}
+
+// loaded measures servers that have loaded their items from the peer, through a route.
+func (b *bench) loaded(servers []target.Spec, keys int) error {
+	l, err := footprintLoad("300", 50_000, keys)
+	if err != nil {
+		return err
+	}
+	peer := b.peer
+	peer.Name, peer.Memory, peer.CPUs = "source", max(peer.Memory, 4096), b.clientCPU
+	source, err := b.start(peer)
+	if err != nil {
+		return err
+	}
+	defer source.Stop()
+	if err := fill(source, l, keys); err != nil {
+		return err
+	}
+	file := filepath.Join(os.TempDir(), fmt.Sprintf("fishbench-loading-%d.yaml", os.Getpid()))
+	if err := writeLoading(file, source.Addr); err != nil {
+		return err
+	}
+	defer os.Remove(file)
+	for _, spec := range servers {
+		if time.Now().After(b.deadline) {
+			return errLimit
+		}
+		spec.Args = append(strings.Fields(b.options.oursArgs), "--config="+file)
+		if err := b.footprint("300-byte values, 50,000 distinct, loaded by a route", spec, load.Demand, l, keys); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (b *bench) footprint(spec target.Spec, l *load.Load, keys int) (footprint, error) {
+// littles measures servers with little memory, and empty ones.
+func (b *bench) littles(servers []target.Spec) error {
+	for _, megabytes := range []int{64, 1024} {
+		for _, spec := range servers {
+			spec.Memory = megabytes
+			f, err := b.little(spec)
+			if err != nil {
+				return err
+			}
+			progress("-m %-5d %-10s %d MB empty, %d MB full", f.Memory, f.Server, f.Empty>>20, f.Full>>20)
+			b.report.Little = append(b.report.Little, f)
+		}
+	}
+	return nil
+}
+
+func (b *bench) little(spec target.Spec) (f little, err error) {
+	if time.Now().After(b.deadline) {
+		return f, errLimit
+	}
+	s, err := b.start(spec)
+	if err != nil {
+		return f, err
+	}
+	defer s.Stop()
+	f = little{Server: spec.Name, Memory: spec.Memory}
+	if f.Empty, err = settledRSS(s); err != nil || spec.Memory > 64 { // loading more takes long and tells no more
+		return f, err
+	}
+	keys := spec.Memory << 14 // more than twice what fits
+	l, err := footprintLoad("100", 0, keys)
+	if err != nil {
+		return f, err
+	}
+	if err := load.Fill(l, s.Addr, keys, 5*time.Minute); err != nil {
+		return f, err
+	}
+	if f.Full, err = settledRSS(s); err != nil {
+		return f, err
+	}
+	f.Items, err = number(s, "curr_items")
+	return f, err
+}
+
+// footprint measures one server with keys items that come to it in that way, and adds it to the report.
+func (b *bench) footprint(name string, spec target.Spec, way loadWay, l *load.Load, keys int) error {
+	spec.Memory = max(spec.Memory, 4096)
+	f, err := b.footprintOf(spec, way, l, keys)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	f.Case = name
+	progress("%-52s %-10s %7.1f bytes a key", f.Case, f.Server, f.PerKey)
+	b.report.Memory = append(b.report.Memory, f)
+	return nil
+}
+
+func (b *bench) footprintOf(spec target.Spec, way loadWay, l *load.Load, keys int) (footprint, error) {
 	s, err := b.start(spec)
 	if err != nil {
 		return footprint{}, err
@@ -76,7 +184,7 @@ func (b *bench) footprint(spec target.Spec, l *load.Load, keys int) (footprint, 
 		return footprint{}, err
 	}
 	began := time.Now()
-	if err := fill(s, l, keys); err != nil {
+	if err := fillBy(way, s, l, keys); err != nil {
 		return footprint{}, err
 	}
 	f.Seconds = time.Since(began).Seconds()

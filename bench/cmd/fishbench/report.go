@@ -29,6 +29,7 @@ type report struct {
 	Shared bool          `json:"shared_cpus,omitempty"` // servers and client have no CPUs of their own
 	Series []series      `json:"series,omitempty"`
 	Memory []footprint   `json:"memory,omitempty"`
+	Little []little      `json:"little_memory,omitempty"`
 
 	Profiles []profile `json:"profiles,omitempty"`
 }
@@ -164,6 +165,17 @@ func (r *report) markdown() string {
 		for _, f := range r.Memory {
 			fmt.Fprintf(&b, "| %d, %s | %s | %.1f | %d | %d | %.1f |\n",
 				f.Items, f.Case, f.Server, f.PerKey, f.Full>>20, f.Empty>>20, f.Seconds)
+		}
+	}
+	if len(r.Little) > 0 {
+		b.WriteString("\nServers with little memory: empty, and full of unique 100-byte values after more than twice as many sets as fit.\n\n")
+		b.WriteString("| -m | server | empty MB | full MB | items held |\n|---|---|---|---|---|\n")
+		for _, f := range r.Little {
+			full, held := "", ""
+			if f.Full > 0 {
+				full, held = fmt.Sprintf("%.1f", float64(f.Full)/(1<<20)), fmt.Sprint(f.Items)
+			}
+			fmt.Fprintf(&b, "| %d | %s | %.1f | %s | %s |\n", f.Memory, f.Server, float64(f.Empty)/(1<<20), full, held)
 		}
 	}
 	return b.String()

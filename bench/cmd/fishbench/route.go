@@ -8,6 +8,16 @@ import (
 	"swordfish/bench/load"
 )
 
+// writeLoading writes a configuration with a route for all plain keys that loads from the memcached at addr.
+func writeLoading(file, addr string) error {
+	return os.WriteFile(file, fmt.Appendf(nil, `admin: {listen: off}
+sources:
+  peer: {kind: memcache, url: "%s"}
+routes:
+  - {name: everything, key: "key:{id}", source: peer, fresh: 12h, keep: 24h}
+`, addr), 0o644)
+}
+
 // writeRoute writes a configuration with one route, the one that keys with parts belong to. Its database takes connections and
 // never answers, until this program ends: what a miss leased stays leased.
 func writeRoute(file string) error {
