@@ -28,8 +28,9 @@ func dumped(c *conversation, command, ending string) []string {
 var dumpNumbers = regexp.MustCompile(`(la|cas|cls)=\d+|exp=\d+|; [1-9]\d* s`)
 
 func TestDumpsLikeMemcached(t *testing.T) {
-	memcached := testenv.Memcached(t)
+	memcached := testenv.Memcached(t, "-o", "no_lru_maintainer") // which sends the crawler on its way, and then a dump is refused
 	_, addr := startServer(t, Options{})
+	crawler := talk(t, memcached)
 	fill := "set plain 0 0 1\r\nx\r\nset flags 7 0 100\r\n" + strings.Repeat("x", 100) + "\r\nset end 0 1000 2\r\nxx\r\nset odd/key%\x01\xff 0 0 0\r\n\r\n" +
 		"ms AAH/ 3 b F5\r\nabc\r\nget flags\r\nset gone 0 -1 1\r\nx\r\n"
 	ask := func(addr, command, ending string) string {
@@ -45,6 +46,11 @@ func TestDumpsLikeMemcached(t *testing.T) {
 		for _, in := range []string{"flush_all\r\n", fill} {
 			for _, addr := range []string{addr, memcached} {
 				playSocket(t, addr, []byte(in), len(in))
+			}
+			for end := time.Now().Add(time.Minute); crawler.stat("lru_crawler_running") != "0"; { // still busy with the dump before
+				if time.Now().After(end) {
+					t.Fatal("memcached's crawler runs for a minute")
+				}
 			}
 			if got, want := ask(addr, step.command, step.ending), ask(memcached, step.command, step.ending); got != want {
 				t.Errorf("%s\ngot\n%s\nwant\n%s", step.command, got, want)
@@ -146,7 +152,7 @@ func TestNothingBeforeDumpsAndWatch(t *testing.T) {
 		if got := newClient(t, ours).ask(test.in); got != test.want {
 			t.Errorf("%q: got %q, want %q", test.in, got, test.want)
 		}
-		c := dial(t, testenv.Memcached(t)) // another each time: one whose crawler still runs says BUSY
+		c := dial(t, testenv.Memcached(t, "-o", "no_lru_maintainer")) // another each time: one whose crawler still runs says BUSY
 		if _, err := c.Write([]byte(test.in)); err != nil {
 			t.Fatal(err)
 		}

@@ -371,7 +371,7 @@ func TestTLSManyConnections(t *testing.T) {
 func TestTLSSlowHandshakes(t *testing.T) {
 	p := newPKI(t)
 	o := p.options(t, nil)
-	o.HandshakeTimeout, o.Workers = 500*time.Millisecond, 1
+	o.HandshakeTimeout, o.Workers = 1500*time.Millisecond, 1
 	o.Listen = append(o.Listen, Listener{Address: "127.0.0.1:0"})
 	s, addr := startServer(t, o)
 	var slow []net.Conn
