@@ -27,6 +27,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -86,7 +87,7 @@ func Open(o Options) (*Log, error) {
 }
 
 func (l *Log) open() (err error) {
-	f, err := openFile(l.o.Path)
+	f, err := openFile(l.o.Path, os.O_CREATE)
 	if err != nil {
 		return err
 	}
@@ -112,6 +113,24 @@ func (l *Log) open() (err error) {
 		return err
 	}
 	l.f, l.size = f, end
+	return nil
+}
+
+// Check tells why the log at path could not be opened. It changes nothing: somebody may be writing it.
+func Check(path string) error {
+	f, err := openFile(path, 0)
+	if errors.Is(err, fs.ErrNotExist) { // is there room for one beside it?
+		if f, err = os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*"); err == nil {
+			err = os.Remove(f.Name())
+			f.Close()
+		}
+	} else if err == nil {
+		_, _, err = scan(f)
+		f.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("requestlog: %s: %w", path, err)
+	}
 	return nil
 }
 
@@ -305,9 +324,9 @@ func readBlock(f io.ReaderAt, at int64, buf *[]byte) (b block, packed []byte, er
 }
 
 // openFile opens or makes a file that nobody else may read, and follows no link.
-func openFile(path string) (*os.File, error) {
+func openFile(path string, create int) (*os.File, error) {
 	if st, err := os.Lstat(path); err == nil && !st.Mode().IsRegular() {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("it is no regular file")}
 	}
-	return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	return os.OpenFile(path, os.O_RDWR|create, 0o600)
 }

@@ -1,6 +1,7 @@
 package requestlog
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -203,6 +204,9 @@ func TestLogThatCannotBeWritten(t *testing.T) {
 		if _, err := Open(Options{Path: path, MaxSize: 1 << 20}); err == nil || want != nil && !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want %v", path, err, want)
 		}
+		if err := Check(path); err == nil || want != nil && !errors.Is(err, want) {
+			t.Errorf("check of %s: got %v, want %v", path, err, want)
+		}
 	}
 	if b, _ := os.ReadFile(foreign); string(b) != "precious" {
 		t.Errorf("the foreign file has %q now", b)
@@ -216,6 +220,38 @@ func TestLogThatCannotBeWritten(t *testing.T) {
 	}
 	if err := l.Flush(); err == nil || l.Stats().Failed != 1 {
 		t.Errorf("a block that does not fit: %v, %+v", err, l.Stats())
+	}
+}
+
+// TestCheckChangesNothing: neither where there is no log yet nor where one is being written.
+func TestCheckChangesNothing(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "requests")
+	if err := Check(path); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("there is %v, %v", left, err)
+	}
+	l, _ := newLog(t, path, 1<<20)
+	add(t, l, "r", 1, "r:1")
+	if err := l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	half := []byte("half a block")
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err == nil {
+		_, err = f.Write(half)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := os.ReadFile(path)
+	if err := Check(path); err != nil {
+		t.Error(err)
+	}
+	if after, _ := os.ReadFile(path); !bytes.Equal(after, before) {
+		t.Errorf("the file has %d bytes, had %d", len(after), len(before))
 	}
 }
 

@@ -44,19 +44,23 @@ const (
 	closing             // all connections are closed at once
 )
 
-func startLoop(s *Server, g *group) (loop, error) {
+func openLoop(s *Server, g *group) (loop, error) {
 	l := &epollLoop{s: s, g: g, wake: -1}
-	err := l.open()
-	if err != nil {
+	if err := l.open(); err != nil {
 		l.closeFiles()
 		return nil, err
 	}
+	return l, nil
+}
+
+func (l *epollLoop) start() {
 	for _, p := range l.pollers {
 		l.wg.Go(p.run)
 	}
 	l.accepting.Go(l.accept)
-	return l, nil
 }
+
+func (l *epollLoop) close() { l.closeFiles() }
 
 func (l *epollLoop) open() (err error) {
 	if l.wake, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {

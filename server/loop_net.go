@@ -31,16 +31,20 @@ type netLoop struct {
 	quiet             chan struct{}         // closed when all of them do; nil: nobody waits for that
 }
 
-func startNet(s *Server, g *group) loop {
-	l := &netLoop{
+func newNetLoop(s *Server, g *group) loop {
+	return &netLoop{
 		s: s, g: g, stopping: make(chan struct{}), cut: make(chan struct{}),
 		borrow: make([]sync.Mutex, len(g.workers)), conns: make(map[net.Conn]struct{}),
 	}
-	for _, at := range g.sockets {
+}
+
+func (l *netLoop) start() {
+	for _, at := range l.g.sockets {
 		l.wg.Go(func() { l.accept(at) })
 	}
-	return l
 }
+
+func (l *netLoop) close() {}
 
 func (l *netLoop) accept(at *socket) {
 	shut := false

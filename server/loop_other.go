@@ -2,5 +2,5 @@
 
 package server
 
-// startLoop serves with package net where epoll is not there.
-func startLoop(s *Server, g *group) (loop, error) { return startNet(s, g), nil }
+// openLoop makes a loop that serves with package net where epoll is not there.
+func openLoop(s *Server, g *group) (loop, error) { return newNetLoop(s, g), nil }

@@ -151,8 +151,12 @@ const (
 	stopped
 )
 
-// loop serves connections.
+// loop serves connections. It has opened all that it needs before it starts.
 type loop interface {
+	start()
+	// close closes what it has opened, where it was not started.
+	close()
+
 	// shutdown stops accepting, lets every connection finish the commands it has sent and take its replies, and returns
 	// when all are closed; when ctx ends it closes the rest.
 	shutdown(ctx context.Context) error
@@ -256,8 +260,8 @@ func (s *Server) group(viaNet bool) *group {
 	return g
 }
 
-// Bind binds all addresses, which Start does where it was not done. An address in use is reported as an error that wraps
-// syscall.EADDRINUSE. After an error nothing is bound.
+// Bind binds all addresses and opens all else that Start needs, which does it where it was not done. An address in use is reported
+// as an error that wraps syscall.EADDRINUSE. After an error nothing is bound.
 func (s *Server) Bind() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -273,6 +277,12 @@ func (s *Server) Bind() error {
 }
 
 func (s *Server) unbind() {
+	for _, g := range s.groups {
+		if g.loop != nil {
+			g.loop.close()
+			g.loop = nil
+		}
+	}
 	closeAll(s.sockets)
 	s.sockets = nil
 	if s.udp != nil {
@@ -284,7 +294,8 @@ func (s *Server) unbind() {
 	}
 }
 
-// Start serves in the background. After an error nothing was started and nothing is bound.
+// Start serves in the background. After an error nothing was started and nothing is bound; after Bind there is none, but for
+// ErrStopped.
 func (s *Server) Start() error {
 	if err := s.Bind(); err != nil && !errors.Is(err, ErrStopped) {
 		return err
@@ -294,10 +305,7 @@ func (s *Server) Start() error {
 	if s.state != bound {
 		return ErrStopped
 	}
-	if err := s.start(); err != nil {
-		s.unbind()
-		return err
-	}
+	s.start()
 	s.state = running
 	if s.o.TLS != nil {
 		s.announceCertificate("certificates were read")
@@ -330,38 +338,37 @@ func (s *Server) bind() error {
 	}
 	s.conns.next = uint64(len(s.sockets)) // theirs are the first numbers of stats conns
 	if s.udp != nil {
-		return s.udp.bind()
+		if err := s.udp.bind(); err != nil {
+			return err
+		}
+	}
+	for _, g := range s.groups {
+		if err := g.open(s); err != nil {
+			return fmt.Errorf("server: open what workers need: %w", err)
+		}
 	}
 	return nil
 }
 
-// start starts the loops. The caller holds mu, and closes the sockets after an error.
-func (s *Server) start() error {
+// start starts the loops. The caller holds mu.
+func (s *Server) start() {
 	s.dropSockets()
 	s.ownFiles()
-	for i, g := range s.groups {
-		if err := g.start(s); err != nil {
-			over, cancel := context.WithCancel(context.Background())
-			cancel()
-			for _, started := range s.groups[:i] {
-				_ = started.loop.shutdown(over)
-			}
-			return fmt.Errorf("server: start workers: %w", err)
-		}
+	for _, g := range s.groups {
+		g.loop.start()
 	}
 	if s.udp != nil {
 		s.udp.start()
 	}
 	s.adopt()
-	return nil
 }
 
-func (g *group) start(s *Server) (err error) {
+func (g *group) open(s *Server) (err error) {
 	if g.viaNet {
-		g.loop = startNet(s, g)
+		g.loop = newNetLoop(s, g)
 		return nil
 	}
-	g.loop, err = startLoop(s, g)
+	g.loop, err = openLoop(s, g)
 	return err
 }
 

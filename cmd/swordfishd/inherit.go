@@ -66,6 +66,9 @@ func (h *heir) prepare(c *config.Config) (sources, error) {
 	if _, err := compile(c, standIns(c)); err != nil {
 		return nil, err
 	}
+	if err := checkRequests(&c.RequestLog); err != nil {
+		return nil, err
+	}
 	opened, err := sources{}.update(c.Sources, c.MaxItem)
 	if err != nil {
 		return nil, err

@@ -26,6 +26,28 @@ type requests struct {
 // takeEvery is how often the workers' samples are taken: their room is for a second.
 const takeEvery = 400 * time.Millisecond
 
+// checkRequests tells why startRequests would fail, while another process writes the log.
+func checkRequests(c *config.RequestLog) error {
+	if c.Path == "" {
+		return nil
+	}
+	return requestsError(requestlog.Check(c.Path))
+}
+
+func requestsError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return usageError{fmt.Errorf("request_log: %w; its directory has to exist and to be writable for the user that the server runs as", err)}
+}
+
+// keepRequests has the server keep, from its start on, what it is asked for until startRequests takes that.
+func (a *app) keepRequests(c *config.RequestLog) {
+	if c.Path != "" {
+		a.server.TakeRequests(func(string, []byte, uint64) {})
+	}
+}
+
 // startRequests opens the log, if there is to be one.
 func (a *app) startRequests(c *config.RequestLog) error {
 	if c.Path == "" {
@@ -33,11 +55,11 @@ func (a *app) startRequests(c *config.RequestLog) error {
 	}
 	l, err := requestlog.Open(requestlog.Options{Path: c.Path, MaxSize: c.MaxSize})
 	if err != nil {
-		return usageError{fmt.Errorf("request_log: %w; its directory has to exist and to be writable for the user that the server runs as", err)}
+		return requestsError(err)
 	}
 	r := &requests{server: a.server, log: l, logger: a.log.Sample(&zerolog.BurstSampler{Burst: 1, Period: time.Minute}), stop: make(chan struct{})}
 	a.requests = r
-	r.take() // from now on samples are kept
+	r.take()
 	r.work.Go(func() { r.run(c.Every) })
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -88,6 +89,7 @@ func serveConfig(h *heir, in config.Input, c *config.Config, opened sources, err
 		a.close(context.Background(), false)
 		return err
 	}
+	a.keepRequests(&c.RequestLog)
 	a.loadSnapshot() // from now on clients win
 	if err := a.server.Start(); err != nil {
 		a.giveUp()
@@ -132,6 +134,7 @@ func serveConfig(h *heir, in config.Input, c *config.Config, opened sources, err
 	a.snapshots.Start()
 	keep := false            // the memory file
 	var upgrading chan error // nil: no upgrade is under way
+	var hangUps sync.WaitGroup
 	preparing, giveUp := context.WithCancel(context.Background())
 	defer giveUp()
 	for {
@@ -139,6 +142,7 @@ func serveConfig(h *heir, in config.Input, c *config.Config, opened sources, err
 		case err := <-upgrading:
 			if err == nil {
 				a.depart()
+				a.passOn(signals, &hangUps)
 				return nil
 			}
 			upgrading = nil
@@ -147,7 +151,7 @@ func serveConfig(h *heir, in config.Input, c *config.Config, opened sources, err
 		case s := <-signals:
 			switch {
 			case s == syscall.SIGHUP:
-				go a.hangUp() // logs what is wrong; closing waits for it
+				hangUps.Go(a.hangUp) // logs what is wrong; closing waits for it
 				continue
 			case s == syscall.SIGUSR2 && programErr != nil:
 				log.Error().Err(programErr).Msg("no upgrade: it is not known where this program lies; stop it and start the other one")

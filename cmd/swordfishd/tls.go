@@ -2,17 +2,27 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"strconv"
+	"syscall"
 
 	"swordfish/config"
 	"swordfish/server"
 )
 
 // hangUp is what SIGHUP asks for: certificates and configuration are read again, each for itself. What cannot be used is
-// logged and changes nothing.
+// logged and changes nothing. Where another process has gone on meanwhile it does so: it may have read them too early.
 func (a *app) hangUp() {
 	_ = a.server.RefreshCertificates()
-	_ = a.reload()
+	if err := a.reload(); !errors.Is(err, errStopping) {
+		return
+	}
+	a.mu.Lock()
+	next := a.next
+	a.mu.Unlock()
+	if next != 0 {
+		_ = syscall.Kill(next, syscall.SIGHUP) // an error says that it has ended
+	}
 }
 
 // tlsMode tells whether an address is encrypted that has word, if any, before it.

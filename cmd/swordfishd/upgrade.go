@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"swordfish/filler"
@@ -104,7 +106,7 @@ func (a *app) upgrade(ctx context.Context, path string, args []string) error {
 		err = errSnapshot
 	}
 	if err == nil && a.requests != nil {
-		a.requests.flush()
+		a.requests.flush() // most of it, while clients are served
 	}
 	if err == nil {
 		err = a.handOver(next)
@@ -190,6 +192,9 @@ func (a *app) handOver(next *upgrade.Successor) (err error) {
 		return err
 	}
 	stood := time.Now()
+	if a.requests != nil {
+		a.requests.flush() // what came since: nothing more will
+	}
 	a.fills.mu.Lock()
 	e.State = a.store.HandOver()
 	defer func() {
@@ -274,6 +279,20 @@ func (a *app) depart() {
 	part, cancelPart := context.WithTimeout(ctx, httpTime)
 	defer cancelPart()
 	waitFor(part, &http)
+}
+
+// passOn gives what asked this process to read its configuration again, since the other one has, to that one. hangUps are those that
+// are on their way.
+func (a *app) passOn(signals chan os.Signal, hangUps *sync.WaitGroup) {
+	signal.Stop(signals)
+	for len(signals) > 0 {
+		if <-signals == syscall.SIGHUP {
+			hangUps.Go(a.hangUp)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), partTime)
+	defer cancel()
+	waitFor(ctx, hangUps)
 }
 
 // waitFor waits for wg until ctx ends.
