@@ -5,6 +5,7 @@ package e2e
 import (
 	"net"
 	"net/http"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ func TestBoardShowsTheServer(t *testing.T) {
 	loadTables(t, pg.DSN)
 	token := "a-token-for-this-test-only"
 	port := freePort(t)
-	s := serveEnv(t, []string{"ADMIN_TOKEN=" + token}, "admin: {token: \"${ADMIN_TOKEN}\", listen: \"127.0.0.1:"+port+"\"}\n"+config{dsn: pg.DSN}.String(), "-m", "2")
+	s := serveEnv(t, []string{"ADMIN_TOKEN=" + token}, "admin: {token: \"${ADMIN_TOKEN}\", listen: \"127.0.0.1:"+port+"\"}\n"+"snapshot: {path: "+filepath.Join(t.TempDir(), "snapshot")+"}\n"+config{dsn: pg.DSN}.String(), "-m", "2")
 	admin := "127.0.0.1:" + port
 	eventually(t, "the server is ready", func() bool {
 		resp, err := http.Get("http://" + admin + "/readyz")
@@ -39,6 +40,7 @@ func TestBoardShowsTheServer(t *testing.T) {
 		c.want("STORED", "set plain 0 1 5\r\nvalue")
 		c.ask("delete plain")
 		c.ask("incr none 1")
+		c.ask("snapshot") // one may be under way
 	}
 	queries := testenv.BoardQueries(t, "../deploy/grafana/swordfish.json")
 	missing := queries
