@@ -170,14 +170,30 @@ func (r *record) decode(raw []byte) {
 	r.size = p + klen
 }
 
-// headOf returns where the value or handle of the record begins that raw begins with. It has no branches: which fields there are
-// differs from record to record, and look-ups would wait for each wrong guess.
+// headOf returns where the value or handle of the record begins that raw begins with. Which fields there are differs from record to
+// record, and look-ups would wait for each wrong guess, so it asks a table; flags that take more than a byte are rare.
 func headOf(raw []byte) int {
-	meta := int(raw[1])
-	p := 2 + 7*(meta/metaRoute&1) + 4*(meta/metaExpiry&1) + 8*(meta/metaCAS&1)
-	wide := (int(raw[p]) + 1) >> 8 // 1 for wideFlags
-	return p + meta/metaFlags&1*(1+4*wide)
+	meta := raw[1]
+	p := int(headLen[meta])
+	if raw[p-1] == wideFlags && meta&metaFlags != 0 {
+		p += 4
+	}
+	return p
 }
+
+// headLen holds, by meta, where value or handle begin if the flags take one byte.
+var headLen = func() (lens [256]uint8) {
+	for meta := range lens {
+		p := 2
+		for bit, size := range map[int]int{metaRoute: 7, metaExpiry: 4, metaCAS: 8, metaFlags: 1} {
+			if meta&bit != 0 {
+				p += size
+			}
+		}
+		lens[meta] = uint8(p)
+	}
+	return lens
+}()
 
 // recordKey finds the key of the record that raw begins with, and the record's size, without decoding the rest.
 func recordKey(raw []byte) (key []byte, size int) {
