@@ -41,6 +41,7 @@ var (
 	ErrNoMeta = errors.New("memcache: the server knows no meta commands, so it does not tell how long its items live: memcached 1.6 or later is needed")
 	ErrNoDump = errors.New("memcache: the server does not list its keys: start it without -X, and without -o no_lru_crawler")
 	ErrBusy   = errors.New("memcache: the server is busy listing its keys for somebody else: try again in a moment")
+	ErrLocked = errors.New("memcache: the server is making its hash table larger, and lists no keys meanwhile: try again in a moment")
 )
 
 // Dump opens two connections for a dump, one that lists keys and one that asks for their items, and tells how many items there are
@@ -97,11 +98,26 @@ func (d *Dump) Keys(ctx context.Context, visit func(key []byte) error) error {
 	stop := context.AfterFunc(ctx, func() { d.keys.nc.Close() })
 	defer stop()
 	err := d.list(visit)
+	for tries := 0; errors.Is(err, ErrLocked) && tries < lockedTries; tries++ {
+		timer := time.NewTimer(lockedWait)
+		select {
+		case <-timer.C:
+			err = d.list(visit)
+		case <-ctx.Done():
+			timer.Stop()
+		}
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return err
 }
+
+// A server whose hash table grows, as that of one that was just filled may, is asked again: it takes a second or a few.
+const (
+	lockedTries = 50
+	lockedWait  = 200 * time.Millisecond
+)
 
 func (d *Dump) list(visit func(key []byte) error) error {
 	c := d.keys
@@ -140,6 +156,8 @@ func dumpRefused(line string, first bool) error {
 	switch {
 	case strings.HasPrefix(line, "BUSY"):
 		return ErrBusy
+	case line == "ERROR locked try again later": // in place of any keys
+		return ErrLocked
 	case first && (strings.HasPrefix(line, "ERROR") || strings.HasPrefix(line, "CLIENT_ERROR")):
 		return ErrNoDump
 	}

@@ -146,8 +146,25 @@ func TestDumpSaysWhyItCannot(t *testing.T) {
 	}
 }
 
-// fake answers every dump with one line.
-func fake(t *testing.T, line string) string {
+// TestDumpWaitsForAGrowingTable: the server lists no keys while its hash table grows.
+func TestDumpWaitsForAGrowingTable(t *testing.T) {
+	d, _, err := source(t, Options{Addr: fake(t, "OK\r\nERROR locked try again later\r\n", "OK\r\nkey=a exp=-1 \r\nEND\r\n")}).Dump(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	var keys []string
+	err = d.Keys(t.Context(), func(key []byte) error {
+		keys = append(keys, string(key))
+		return nil
+	})
+	if err != nil || len(keys) != 1 || keys[0] != "a" {
+		t.Errorf("%q, %v", keys, err)
+	}
+}
+
+// fake answers the dumps of a connection with one line each, and from the last on with that.
+func fake(t *testing.T, lines ...string) string {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +178,7 @@ func fake(t *testing.T, line string) string {
 			}
 			go func() {
 				defer nc.Close()
-				buf := make([]byte, 1000)
+				buf, lines := make([]byte, 1000), lines
 				for {
 					n, err := nc.Read(buf)
 					if err != nil {
@@ -169,7 +186,9 @@ func fake(t *testing.T, line string) string {
 					}
 					answer := map[string]string{"mn\r\n": "MN\r\n", "stats\r\n": "END\r\n"}[string(buf[:n])]
 					if answer == "" {
-						answer = line
+						if answer = lines[0]; len(lines) > 1 {
+							lines = lines[1:]
+						}
 					}
 					if _, err := nc.Write([]byte(answer)); err != nil {
 						return
