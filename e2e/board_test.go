@@ -12,7 +12,7 @@ import (
 	"swordfish/internal/testenv"
 )
 
-// A real Prometheus scrapes a server with some traffic, and every query of the Grafana board then has an answer.
+// A real Prometheus scrapes a server with some traffic and a warm-up, and every query of the Grafana board then has an answer.
 func TestBoardShowsTheServer(t *testing.T) {
 	pg := testenv.Postgres(t)
 	loadTables(t, pg.DSN)
@@ -31,6 +31,8 @@ func TestBoardShowsTheServer(t *testing.T) {
 	prometheus := testenv.Prometheus(t, admin, token)
 	c := dial(t, s.addr)
 	keys := things(40_000) // more than there is memory for, so that passes have something to do
+	list := writeFile(t, t.TempDir(), "keys", keys[0].key+"\n"+keys[1].key+"\n")
+	start(t, []string{"SWORDFISH_TOKEN=" + token}, "warm", "--admin="+admin, "--route=characteristics", "--from", "keys", list).wait(0)
 	ask := func() {
 		for n := 0; n < len(keys); n += 2000 {
 			if _, err := askAll(c, keys[n:n+2000]); err != nil {
