@@ -2,11 +2,17 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
 )
 
 // passwordFile writes a password file; a second call for the same path replaces it.
@@ -87,5 +93,93 @@ func TestReloadOfPasswords(t *testing.T) {
 	r.ask("reload")
 	if got := r.log.take(t); !slices.Contains(got, "level=warn message=the password file has more than 8 users: as in memcached, line 9 and what follows it is left out") {
 		t.Errorf("logged\n%s", strings.Join(got, "\n"))
+	}
+}
+
+// TestSecretsOfSASL: neither a password or a hash in the file of -S nor one that a client tries is told by anything, also where the
+// file has become one that cannot be read.
+func TestSecretsOfSASL(t *testing.T) {
+	const right, wrong, token = "s4sl-right-of-a-client", "s4sl-wr0ng-of-a-client", "t0ken-for-the-admin-port"
+	const hash = "$2b$04$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyzABCDE" // of nothing
+	level := zerolog.GlobalLevel()
+	defer zerolog.SetGlobalLevel(level)
+	zerolog.SetGlobalLevel(zerolog.TraceLevel)
+	t.Setenv("ADMIN_TOKEN", token)
+	file := passwordFile(t, "", "fish:"+right+"\nother:"+hash+"\n")
+	r := startApp(t, "admin: {listen: \"127.0.0.1:0\", token: \"${ADMIN_TOKEN}\"}\n", "-S", "--sasl-pwdb="+file)
+	if err := r.startAdmin(&r.config.Load().Admin); err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", r.server.Addrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(time.Minute))
+	// ask sends a packet and returns the status of the answer and all of its bytes, up to an empty one for stats.
+	ask := func(opcode byte, key, value string) (status uint16, all string) {
+		packet := make([]byte, 24, 24+len(key)+len(value))
+		packet[0], packet[1], packet[3] = 0x80, opcode, byte(len(key))
+		binary.BigEndian.PutUint32(packet[8:], uint32(len(key)+len(value)))
+		if _, err := c.Write(append(append(packet, key...), value...)); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			head := make([]byte, 24)
+			if _, err := io.ReadFull(c, head); err != nil {
+				t.Fatal(err)
+			}
+			body := make([]byte, binary.BigEndian.Uint32(head[8:]))
+			if _, err := io.ReadFull(c, body); err != nil {
+				t.Fatal(err)
+			}
+			status = binary.BigEndian.Uint16(head[6:])
+			all += string(body) + "\n"
+			if opcode != 0x10 || len(body) == 0 || status != 0 {
+				return status, all
+			}
+		}
+	}
+	told := map[string]string{}
+	login := func(user, password string, want uint16) {
+		t.Helper()
+		status, said := ask(0x21, "PLAIN", "\x00"+user+"\x00"+password)
+		if status != want {
+			t.Errorf("%s: status %#x, want %#x", user, status, want)
+		}
+		told["login of "+user+" with "+password[:6]] = said
+	}
+	login("fish", wrong, 0x20)
+	login("other", wrong, 0x20)
+	login("fish", right, 0)
+	for _, word := range []string{"settings", "fish", "conns"} {
+		_, told["stats "+word] = ask(0x10, word, "")
+	}
+	for _, path := range []string{"/metrics", "/api/stats"} {
+		_, told[path] = r.http("GET", path, token)
+	}
+	if err := os.WriteFile(file, []byte("fish "+right+" "+strings.Repeat("x", 300)+"\n"+hash+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.reload(); err == nil {
+		t.Error("a file without users was taken")
+	} else {
+		told["reload"] = err.Error()
+	}
+	var out, errOut bytes.Buffer
+	run([]string{"-S", "--sasl-pwdb=" + file, "-p", "-1", "-l", "127.0.0.1"}, &out, &errOut)
+	told["a start"] = out.String() + errOut.String()
+	r.log.mu.Lock()
+	told["log"] = r.log.b.String()
+	r.log.mu.Unlock()
+	for what, text := range told {
+		if text == "" {
+			t.Errorf("%s tells nothing", what)
+		}
+		for _, secret := range secretForms(right, wrong, token, hash) {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s tells %q: %s", what, secret, text)
+			}
+		}
 	}
 }
