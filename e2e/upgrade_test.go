@@ -140,6 +140,18 @@ func (l *lineage) upgrade(t *testing.T) {
 	l.gone(t, old)
 }
 
+// follow takes up the process that the pid file names.
+func (l *lineage) follow(t *testing.T) {
+	t.Helper()
+	b, err := os.ReadFile(l.pidFile)
+	if err == nil {
+		l.pid, err = strconv.Atoi(strings.TrimSpace(string(b)))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // fds counts the open descriptors of the process.
 func (l *lineage) fds(t *testing.T) int {
 	t.Helper()
@@ -562,13 +574,7 @@ func TestE2EUpgradeAndHangUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.wait(0)
-	b, err := os.ReadFile(l.pidFile)
-	if err == nil {
-		l.pid, err = strconv.Atoi(strings.TrimSpace(string(b)))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	l.follow(t)
 	eventually(t, "the new one reads it again", func() bool { return strings.Contains(tail(l.log), "configuration reloaded") })
 }
 
@@ -810,11 +816,5 @@ func TestE2EUpgradeShortOfDescriptors(t *testing.T) {
 		t.Errorf("it was refused %d times: it had too many descriptors from the beginning", refused)
 	}
 	l.wait(0)
-	b, err := os.ReadFile(l.pidFile)
-	if err == nil {
-		l.pid, err = strconv.Atoi(strings.TrimSpace(string(b)))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	l.follow(t)
 }

@@ -119,6 +119,21 @@ func secretForms(secrets ...string) (all []string) {
 	return all
 }
 
+// wantSilence wants none of the secrets in what was told, by who told it, and each to have told something.
+func wantSilence(t *testing.T, told map[string]string, secrets ...string) {
+	t.Helper()
+	for what, text := range told {
+		if text == "" {
+			t.Errorf("%s tells nothing", what)
+		}
+		for _, secret := range secretForms(secrets...) {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s tells %q: %s", what, secret, text)
+			}
+		}
+	}
+}
+
 // A configuration that cannot be used is told without its secrets, too.
 func TestSecretsInBadConfigurations(t *testing.T) {
 	const password = "p4ssw0rd-of-the-db"
@@ -280,16 +295,7 @@ func TestSecretsBesideErrors(t *testing.T) {
 	r.log.mu.Lock()
 	told["log"] = r.log.b.String()
 	r.log.mu.Unlock()
-	for what, text := range told {
-		if text == "" {
-			t.Errorf("%s tells nothing", what)
-		}
-		for _, secret := range secretForms(password, right, wrong, token, dsn.String()) {
-			if strings.Contains(text, secret) {
-				t.Errorf("%s tells %q: %s", what, secret, text)
-			}
-		}
-	}
+	wantSilence(t, told, password, right, wrong, token, dsn.String())
 	for what, want := range map[string]string{"log": "nothing", "check": `column \"nothing\" does not exist`, "estimate": "nothing", "login with right": "STORED", "login with wr0ng": "CLIENT_ERROR"} {
 		if !strings.Contains(strings.ReplaceAll(told[what], `"`, `\"`), want) && !strings.Contains(told[what], want) {
 			t.Errorf("%s does not tell of %s: %s", what, want, told[what])
