@@ -34,8 +34,8 @@ func (l *Loading) Prepare(ks []Kept) {
 }
 
 // Put takes in items that were prepared, as far as nothing newer is known of their keys, and counts what became of them. A value
-// is taken in if it is new, whatever becomes of its item. Keys and Values are copied. It locks a shard for loadHold records at
-// most.
+// is taken in if it is new, also where its item is over or not wanted, but not with one that is bad or too large. Keys and Values
+// are copied. It locks a shard for loadHold records at most.
 func (l *Loading) Put(ks []Kept, into *[LoadResults]int64) {
 	for len(ks) > 0 {
 		n := min(len(ks), loadMost)

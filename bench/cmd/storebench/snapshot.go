@@ -61,7 +61,9 @@ func snapshots(keys int) {
 			}
 		}
 		if how == "loaded beside gets" {
-			getRow("while it is loaded", b.during(keys, run))
+			during := b.during(keys, run)
+			fmt.Print(getHead)
+			getRow("while it is loaded", during)
 		} else {
 			run()
 		}
