@@ -24,7 +24,8 @@ type pool struct {
 	cold     uint32 // free segments given back
 	spread   uint32 // first segment never used among the first z.spread, which are small pages: see segmentLocked
 	fresh    uint32 // and among the others
-	full     []int  // by huge page: how many of the first z.spread segments in it are full
+	full     []bool // which of the first z.spread segments have been written to their end, and are memory since
+	made     []bool // which huge pages among them have been made one, or tried
 	resident int64  // bytes of segments and page runs that are memory, free or not, and of what was charged
 	nHot     int
 	partial  [tableClasses]uint32 // segments of index tables of each class that have room for more
@@ -36,10 +37,11 @@ type pool struct {
 
 func newPool(a *arena, z *sizes) *pool {
 	p := &pool{a: a, z: z, meta: sliceAt[segMeta](a, z.offMeta, z.segments), hot: noSegment, cold: noSegment, fresh: uint32(z.spread), partial: [tableClasses]uint32{noSegment, noSegment}, grown: make(chan struct{}, 1)}
-	p.full = make([]int, (uint64(z.spread)*z.segment+hugePage-1)/hugePage)
+	p.full = make([]bool, z.spread)
 	for n := range z.begun { // of tables, whose segments fill up at once
-		p.full[uint64(n)<<z.segShift/hugePage]++
+		p.full[n] = true
 	}
+	p.made = make([]bool, uint64(z.spread)*z.segment/hugePage)
 	p.pageMap = sliceAt[uint64](a, z.offPageMap, (z.pages+63)/64)
 	p.limit.Store(int64(z.memory))
 	p.avail.Store(int64(z.memory) - z.fixed)
@@ -68,6 +70,10 @@ func (p *pool) hold() poolState {
 func (p *pool) load(st *poolState) {
 	p.hot, p.cold, p.fresh, p.spread, p.partial, p.nHot, p.pageHint = st.hot, st.cold, st.fresh, st.spread, st.partial, int(st.nHot), int(st.pageHint)
 	p.resident = st.resident
+	for n := range p.full { // a free one has none used
+		used := uint64(p.meta[n].used)
+		p.full[n] = used > p.z.segment/4*3 || n < p.z.begun && used > 0
+	}
 	p.limit.Store(st.limit)
 	p.avail.Store(st.avail)
 	p.paged.Store(st.paged)
@@ -279,6 +285,9 @@ func (p *pool) cool(need int64) {
 		p.nHot--
 		p.meta[s] = segMeta{next: p.cold}
 		p.cold = s
+		if int(s) < len(p.full) {
+			p.full[s] = false
+		}
 		p.a.discard(p.z.offSegments+uint64(s)<<p.z.segShift, p.z.segment)
 		p.resident -= int64(p.z.segment)
 	}
