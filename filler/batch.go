@@ -80,6 +80,9 @@ func (b *Batch) Route() *Route { return &b.plan.cfg }
 // Len returns the number of keys asked for, at least 1.
 func (b *Batch) Len() int { return len(b.todo) }
 
+// Ahead tells whether the keys are loaded ahead of the asking, by a Bulk.
+func (b *Batch) Ahead() bool { return b.bulk != nil }
+
 // Key returns the canonical key with index i. It is valid until Load returns.
 func (b *Batch) Key(i int) []byte { return b.key(b.todo[i]) }
 

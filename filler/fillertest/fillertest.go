@@ -115,6 +115,20 @@ func (r *Rig) Ask(keys ...string) {
 	r.ring.Flush()
 }
 
+// AskAhead hands in a lease for each key, all as one Bulk.
+func (r *Rig) AskAhead(keys ...string) {
+	r.t.Helper()
+	b := &filler.Bulk{Ended: func(int, filler.End) {}, Done: func(time.Duration) {}}
+	b.Reset(1)
+	for _, k := range keys {
+		r.handed++
+		b.Add(filler.Lease{Hash: 1, Serial: uint64(r.handed)}, []byte(k), true)
+	}
+	if !r.Filler.LoadBulk(b) {
+		r.t.Fatal("the bulk was refused")
+	}
+}
+
 // Wait returns when every lease handed in has ended and is counted.
 func (r *Rig) Wait() {
 	r.mu.Lock()

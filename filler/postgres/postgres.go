@@ -84,6 +84,13 @@ type conn struct {
 	made     int      // statements prepared so far, for their names
 	params   [][]byte // scratch
 	values   []filler.Value
+
+	// Of the batch under way, where keys share questions.
+	shared bool
+	asked  map[string]int32 // a question's number by its parts
+	first  []int32          // by question: one of its keys
+	next   []int32          // by key: another one with the same question; -1: there is none
+	tuple  []byte           // scratch
 }
 
 // New checks the options. It does not connect: the first ping or load does.

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
@@ -194,8 +195,8 @@ const localSettings = "SELECT set_config('statement_timeout', $1, true), set_con
 
 // ask sends the batch and hands its rows over.
 func (s *Source) ask(ctx context.Context, c *conn, st *statement, b *filler.Batch) error {
-	c.arrays(st, b)
-	if s.o.Mode == Prepared && b.Len() < plannedKeys {
+	n := c.arrays(st, b)
+	if s.o.Mode == Prepared && n < plannedKeys {
 		return c.read(c.pg.ExecPrepared(ctx, st.name, c.params, nil, st.formats), st, b)
 	}
 	if s.o.Mode == Prepared {
@@ -278,7 +279,13 @@ func (c *conn) read(rr *pgconn.ResultReader, st *statement, b *filler.Batch) err
 				vals = append(vals, st.columns[i].value(text))
 			}
 		}
-		b.Row(ord, vals)
+		if !c.shared || ord < 1 || ord > int64(len(c.first)) {
+			b.Row(ord, vals)
+			continue
+		}
+		for k := c.first[ord-1]; k >= 0; k = c.next[k] {
+			b.Row(int64(k)+1, vals)
+		}
 	}
 	_, err := rr.Close()
 	return err
@@ -296,8 +303,10 @@ func (col column) value(text []byte) filler.Value {
 	}
 }
 
-// arrays makes the parameters: one array for each, with an element a key.
-func (c *conn) arrays(st *statement, b *filler.Batch) {
+// arrays makes the parameters: one array for each, with an element a question. It returns how many questions these are: one a key, but
+// keys ahead of the asking, which come in their order from a table, often differ in nothing that the query asks about, and then
+// they share one.
+func (c *conn) arrays(st *statement, b *filler.Batch) (questions int) {
 	for len(c.params) < len(st.args) {
 		c.params = append(c.params, nil)
 	}
@@ -305,11 +314,19 @@ func (c *conn) arrays(st *statement, b *filler.Batch) {
 	for i := range c.params {
 		c.params[i] = append(c.params[i][:0], '{')
 	}
+	c.shared = b.Ahead() && !slices.Contains(st.args, wholeKey)
+	if c.shared {
+		c.first, c.next = c.first[:0], c.next[:0]
+		clear(c.asked)
+	}
 	for k := range b.Len() {
 		parts := b.Parts(k)
+		if c.shared && c.share(st, parts) {
+			continue
+		}
 		for i, at := range st.args {
 			dst := c.params[i]
-			if k > 0 {
+			if questions > 0 {
 				dst = append(dst, ',')
 			}
 			switch {
@@ -322,10 +339,37 @@ func (c *conn) arrays(st *statement, b *filler.Batch) {
 			}
 			c.params[i] = dst
 		}
+		questions++
 	}
 	for i := range c.params {
 		c.params[i] = append(c.params[i], '}')
 	}
+	return questions
+}
+
+// share enters the batch's next key, with its parts, and tells whether one before it asks the same.
+func (c *conn) share(st *statement, parts []filler.Part) (same bool) {
+	c.tuple = c.tuple[:0]
+	for _, at := range st.args {
+		if p := &parts[at]; p.Present {
+			c.tuple = append(append(c.tuple, byte(len(p.Value))), p.Value...) // a part has 64 bytes at most, and one at least
+		} else {
+			c.tuple = append(c.tuple, 0)
+		}
+	}
+	k := int32(len(c.next))
+	question, same := c.asked[string(c.tuple)]
+	if same {
+		c.next = append(c.next, c.first[question])
+		c.first[question] = k
+		return true
+	}
+	if c.asked == nil {
+		c.asked = make(map[string]int32)
+	}
+	c.asked[string(c.tuple)] = int32(len(c.first))
+	c.first, c.next = append(c.first, k), append(c.next, -1)
+	return false
 }
 
 // appendElement appends a quoted array element, which is right for every type.
