@@ -44,8 +44,10 @@ func (s *Store) Ahead(hashes []uint64) (touched uint64) {
 		}
 		raw := s.a.mem[at[i]:]
 		if raw[1]&metaInline != 0 {
-			if n, _ := getLen(raw[headOf(raw):]); n > 64 {
-				touched += uint64(raw[128])
+			p := headOf(raw)
+			n, _ := getLen(raw[p:])
+			if end := p + n + int(raw[0]); end > 63 {
+				touched += uint64(raw[64]) + uint64(raw[min(end, 128)])
 			}
 			continue
 		}
