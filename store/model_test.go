@@ -180,7 +180,9 @@ func (m *model) write(op WriteOp, k string) {
 	case CAS:
 		w.CAS = old.cas
 		if old.cas == 0 || m.rng.IntN(3) == 0 {
-			w.CAS = max(old.cas, 2) - 1
+			if w.CAS = old.cas - 1; old.cas < 2 {
+				w.CAS = old.cas + 1
+			}
 			want = Exists
 		}
 		if !has {
@@ -276,10 +278,10 @@ func (m *model) read(k string, touch bool) {
 	m.items[k] = want
 }
 
-// seldom flushes, invalidates or reopens.
+// seldom flushes, invalidates, reopens, changes the limit, works a pass or takes everything out and in again as a snapshot.
 func (m *model) seldom() {
 	m.t.Helper()
-	switch m.rng.IntN(12) {
+	switch m.rng.IntN(16) {
 	case 0:
 		m.FlushAll(m.c.now, m.c.now)
 		m.flushAt = 0
@@ -300,6 +302,21 @@ func (m *model) seldom() {
 		if warm, why := m.Warm(); !warm {
 			m.t.Fatalf("cold: %s", why)
 		}
+	case 4:
+		if !m.tight { // or a smaller limit would evict
+			return
+		}
+		if err := m.SetMemory(1<<20 + int64(m.rng.IntN(1<<20))); err != nil {
+			m.t.Fatal(err)
+		}
+	case 5, 6:
+		if m.tight {
+			m.pass(1 + m.rng.IntN(maxPass))
+		} else {
+			m.compactAny(1 + m.rng.IntN(maxPass))
+		}
+	case 7:
+		m.snapshot()
 	default:
 		prefix := []string{"a:1", "b:2", "n:3", "a:", "fl"}[m.rng.IntN(5)]
 		if m.InvalidatePrefix(prefix) != nil {
@@ -313,6 +330,31 @@ func (m *model) seldom() {
 	}
 }
 
+// snapshot saves everything, flushes it and loads it: it is there again, as far as there is room.
+func (m *model) snapshot() {
+	m.t.Helper()
+	if m.flushAt != 0 {
+		return
+	}
+	all := m.save(nil)
+	m.FlushAll(m.c.now, 0)
+	for res, n := range m.load(all, nil) {
+		switch LoadResult(res) {
+		case Loaded, LoadOver:
+		case LoadNoRoom:
+			if m.tight {
+				m.reopened++
+				break
+			}
+			fallthrough
+		default:
+			if n > 0 {
+				m.t.Fatalf("%d of %d items of a snapshot: %v", n, len(all.items), LoadResult(res))
+			}
+		}
+	}
+}
+
 func (m *model) open() {
 	m.t.Helper()
 	s, err := Open(m.o)
@@ -320,6 +362,21 @@ func (m *model) open() {
 		m.t.Fatal(err)
 	}
 	m.Store = s
+}
+
+// readAll compares every key.
+func (m *model) readAll() {
+	m.t.Helper()
+	m.drop()
+	if m.flushAt != 0 && m.c.now >= m.flushAt {
+		clear(m.items)
+		m.flushAt = 0
+	}
+	for _, kind := range "abn" {
+		for i := range 40 {
+			m.read(fmt.Sprintf("%c:%d", kind, i), false)
+		}
+	}
 }
 
 // TestHistoriesAgainstModel: values, flags, deadlines and CAS of plain items are those of a map, whatever clients, the clock,
@@ -346,14 +403,7 @@ func TestHistoriesAgainstModel(t *testing.T) {
 				t.Fatalf("seed %d step %d", seed, step)
 			}
 		}
-		for _, kind := range "abn" {
-			for i := range 40 {
-				m.drop()
-				if m.flushAt == 0 || m.c.now < m.flushAt {
-					m.read(fmt.Sprintf("%c:%d", kind, i), false)
-				}
-			}
-		}
+		m.readAll()
 		verify(t, m.Store)
 		evicted += m.evicted
 		reopened += m.reopened

@@ -121,9 +121,7 @@ func (s *Store) reap(rest func() bool) {
 	s.reaping.Lock()
 	defer s.reaping.Unlock()
 	now := s.Now()
-	if at := s.epochs.flushAt.Load(); at != 0 && int64(now) >= at {
-		s.epochs.fire(at)
-	}
+	s.epochs.fireDue(now)
 	s.epochs.mu.Lock()
 	prefixed := s.epochs.prefixed
 	s.epochs.mu.Unlock()

@@ -62,6 +62,13 @@ func (e *epochs) fire(at int64) {
 	e.mu.Unlock()
 }
 
+// fireDue runs the delayed flush if its moment has come.
+func (e *epochs) fireDue(now Time) {
+	if at := e.flushAt.Load(); at != 0 && int64(now) >= at {
+		e.fire(at)
+	}
+}
+
 func (e *epochs) invalidate(id RouteID) {
 	e.mu.Lock()
 	e.gone[id]++
@@ -185,6 +192,7 @@ func (sh *shard) catchUp() {
 // replaces a delayed one that has not come yet.
 func (s *Store) FlushAll(now, at Time) {
 	if at > now {
+		s.epochs.fireDue(now) // or nobody has asked since it came, and it would be lost
 		s.epochs.delay(int64(at))
 		return
 	}

@@ -60,6 +60,7 @@ func (s *Store) BeginLoading() *Loading {
 	}
 	l := &Loading{s: s, data: make(map[uint32]*loadData), part: new(loadPart)}
 	e := &s.epochs
+	e.fireDue(s.Now()) // what came before is not newer than the snapshot
 	e.mu.Lock()
 	l.flush, l.gone, l.stale = e.flush, e.gone, e.stale
 	e.since.Store(new([]string))

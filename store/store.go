@@ -298,9 +298,7 @@ func (sh *shard) lock(now Time) {
 	sh.mu.Lock()
 	sh.now = now
 	e := &sh.s.epochs
-	if at := e.flushAt.Load(); at != 0 && int64(now) >= at {
-		e.fire(at)
-	}
+	e.fireDue(now)
 	if n := e.moved.Load(); n != sh.seenMoved {
 		sh.catchUp()
 	}
