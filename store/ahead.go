@@ -31,7 +31,7 @@ func (s *Store) Ahead(hashes []uint64) (touched uint64) {
 			continue
 		}
 		off := s.z.offSegments + uint64(gr.loc[bits.TrailingZeros64(m)>>3])<<s.z.unitShift
-		if off >= s.z.offPages-64 {
+		if off >= s.z.offPages-256 {
 			continue
 		}
 		at[i] = off
