@@ -13,13 +13,19 @@ type Lister interface {
 	// KeyColumns says what the query for keys returns, as Route.KeyColumns reads it.
 	KeyColumns(ctx context.Context, r *Route) ([]KeyColumn, error)
 
-	// List hands up to limit rows to row, those behind after in the order of the query's columns. Values are text and valid
-	// during the call only; row must not wait for the source. After a lost connection rows may come twice. next is where to go on;
-	// nil: those were the last.
-	List(ctx context.Context, r *Route, after Cursor, limit int, row func(vals []Part)) (next Cursor, err error)
+	// List hands over the rows behind after in the order of the query's columns, page by page, until the last, an error, or one
+	// of p's. After a lost connection rows may come twice.
+	List(ctx context.Context, r *Route, after Cursor, p Pages) error
 
 	// Count tells how many rows List would hand over in all.
 	Count(ctx context.Context, r *Route) (int64, error)
+}
+
+// Pages takes what a List hands over. Its functions are called one at a time; an error of theirs ends the List.
+type Pages struct {
+	Most func() (rows int, err error)  // asks before each page how many rows it is to have at most, above 0. It may wait
+	Row  func(vals []Part)             // takes a row. Values are text, and valid during the call only. It must not wait for the source
+	End  func(next Cursor) (err error) // tells that a page has ended, and where to go on; nil: it was the last. It may wait
 }
 
 // Cursor is a place in a List. Only the kind of Source that made it can read it; it stays good for as long as one likes, since it
@@ -70,7 +76,8 @@ func (r *Route) KeyColumns(names []string) ([]KeyColumn, error) {
 // quoteName writes a column's name for SQL. Names of parts hold no quotes.
 func quoteName(name string) string { return `q."` + name + `"` }
 
-// KeyPage is the SQL that reads a page of a query for keys, and which of the columns' values its parameters are.
+// KeyPage is the SQL that reads a page of a query for keys, all that is behind the last one with a limit of 0, and which of the columns'
+// values its parameters are.
 //
 // A page is found by the last row of the one before it, whatever was inserted or deleted meanwhile. The first column is compared
 // by itself as well, because a database can look that up in an index even where the columns are of several tables. What may be NULL
@@ -106,7 +113,10 @@ func KeyPage(query string, columns []KeyColumn, after bool, limit int, param fun
 	if len(where) > 0 {
 		sql += " WHERE " + strings.Join(where, " AND ")
 	}
-	return fmt.Sprintf("%s ORDER BY %s LIMIT %d", sql, strings.Join(order, ", "), limit), args
+	if sql += " ORDER BY " + strings.Join(order, ", "); limit > 0 {
+		sql += fmt.Sprintf(" LIMIT %d", limit)
+	}
+	return sql, args
 }
 
 // KeyArg is a parameter of KeyPage: a column's value in the last row, an empty text for NULL, or 1 and 0 for whether it was there.

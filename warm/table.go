@@ -101,12 +101,12 @@ type mark struct {
 // pages loads page by page from after on and returns where the page begins that was not finished.
 func (j *job) pages(ctx context.Context, f *feeder, columns []filler.KeyColumn, after filler.Cursor) (done mark, err error) {
 	reading, stop := context.WithCancel(ctx)
-	pages := make(chan *page, 1)
+	pages, used := make(chan *page, 1), make(chan *page, 1)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		defer close(pages)
-		j.read(reading, f.throttle, columns, after, pages)
+		j.read(reading, f.throttle, columns, after, pages, used)
 	}()
 	defer func() {
 		stop()
@@ -138,6 +138,10 @@ func (j *job) pages(ctx context.Context, f *feeder, columns []filler.KeyColumn, 
 		if err := f.send(ctx); err != nil {
 			return done, err
 		}
+		select {
+		case used <- p:
+		default:
+		}
 	}
 	return done, ctx.Err()
 }
@@ -148,47 +152,66 @@ const (
 	readWait  = time.Second
 )
 
-// read sends pages until the last one, an error, or ctx's end.
-func (j *job) read(ctx context.Context, th *throttle, columns []filler.KeyColumn, after filler.Cursor, pages chan<- *page) {
-	for tries := 0; ; {
-		limit := fullPageKeys
-		if !th.full {
-			limit = pageTimes * int(th.keys.Load())
-		}
-		p := &page{begin: after}
-		end, err := th.turn(ctx)
-		if err != nil {
-			return
-		}
-		next, err := j.route.Lister.List(ctx, &j.route.Fill, after, limit, j.composer(columns, p))
-		end(0)
-		var known *filler.Error
-		if err != nil && ctx.Err() == nil && tries < readTries && errors.As(err, &known) && (known.Fault == filler.FaultDown || known.Fault == filler.FaultTransient) {
-			tries++
-			timer := time.NewTimer(readWait)
-			select {
-			case <-timer.C:
-				continue
-			case <-ctx.Done():
-				timer.Stop()
-				return
-			}
-		}
-		tries = 0
-		p.err = err
+// read sends pages until the last one, an error, or ctx's end. It takes used ones again.
+func (j *job) read(ctx context.Context, th *throttle, columns []filler.KeyColumn, after filler.Cursor, pages chan<- *page, used <-chan *page) {
+	var p *page
+	var turn func(keys int) // ends it
+	tries := 0
+	send := func() error {
 		select {
 		case pages <- p:
+			return nil
 		case <-ctx.Done():
-			return
+			return ctx.Err()
 		}
-		if after = next; next == nil || err != nil {
+	}
+	compose := j.composer(columns)
+	for {
+		err := j.route.Lister.List(ctx, &j.route.Fill, after, filler.Pages{
+			Most: func() (rows int, err error) {
+				if turn != nil { // a connection was lost, and the page is asked for once more
+					turn(0)
+				}
+				select {
+				case p = <-used:
+					*p = page{keys: p.keys[:0], ends: p.ends[:0], hashes: p.hashes[:0], begin: after}
+				default:
+					p = &page{begin: after}
+				}
+				if turn, err = th.turn(ctx); th.full {
+					return fullPageKeys, err
+				}
+				return pageTimes * int(th.keys.Load()), err
+			},
+			Row: func(vals []filler.Part) { compose(p, vals) },
+			End: func(next filler.Cursor) error {
+				turn(0)
+				turn, tries = nil, 0
+				after = next
+				return send()
+			},
+		})
+		if turn != nil {
+			turn(0)
+			turn = nil
+		}
+		var known *filler.Error
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return
+		case tries < readTries && errors.As(err, &known) && (known.Fault == filler.FaultDown || known.Fault == filler.FaultTransient):
+			tries++
+			sleep(ctx, readWait)
+		default:
+			p = &page{begin: after, err: err}
+			_ = send() // or the job has ended
 			return
 		}
 	}
 }
 
-// composer returns what makes canonical keys of rows and adds them to p.
-func (j *job) composer(columns []filler.KeyColumn, p *page) func(vals []filler.Part) {
+// composer returns what makes canonical keys of rows and adds them to a page.
+func (j *job) composer(columns []filler.KeyColumn) func(p *page, vals []filler.Part) {
 	specs := j.route.Fill.Parts
 	at := make([]int, len(specs)) // by part: its column; -1: none
 	for i := range specs {
@@ -202,7 +225,7 @@ func (j *job) composer(columns []filler.KeyColumn, p *page) func(vals []filler.P
 	whole := len(columns) == 1 && len(specs) > 0 && columns[0].Name == filler.WholeKey && at[0] < 0
 	parts := make([]filler.Part, len(specs))
 	var raw []byte
-	return func(vals []filler.Part) {
+	return func(p *page, vals []filler.Part) {
 		if whole {
 			raw = append(raw[:0], vals[0].Value...)
 		} else {

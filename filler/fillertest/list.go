@@ -8,33 +8,51 @@ import (
 	"swordfish/filler"
 )
 
-// Keys lists all rows of a route's query for keys in pages of so many and wants Count to agree. A row is its values with blanks
+// Keys lists all rows of a route's query for keys in pages of so many, and once more from the end of each page on, and wants Count to agree. A row is its values with blanks
 // between, NULL as a dash.
 func Keys(t testing.TB, src filler.Lister, r *filler.Route, page int) []string {
 	t.Helper()
 	var rows []string
-	var after filler.Cursor
-	for {
+	var cursors []filler.Cursor // where each page ended, and how many rows there were by then
+	var counts []int
+	list := func(after filler.Cursor) error {
 		before := len(rows)
-		next, err := src.List(t.Context(), r, after, page, func(vals []filler.Part) {
-			var words []string
-			for _, v := range vals {
-				if v.Present {
-					words = append(words, string(v.Value))
-				} else {
-					words = append(words, "-")
+		return src.List(t.Context(), r, after, filler.Pages{
+			Most: func() (int, error) { return page, nil },
+			Row: func(vals []filler.Part) {
+				var words []string
+				for _, v := range vals {
+					if v.Present {
+						words = append(words, string(v.Value))
+					} else {
+						words = append(words, "-")
+					}
 				}
-			}
-			rows = append(rows, strings.Join(words, " "))
+				rows = append(rows, strings.Join(words, " "))
+			},
+			End: func(next filler.Cursor) error {
+				if got := len(rows) - before; got > page || next != nil && got != page {
+					t.Errorf("a page of %d has %d rows", page, got)
+				}
+				before = len(rows)
+				cursors, counts = append(cursors, next), append(counts, before)
+				return nil
+			},
 		})
-		if err != nil {
-			t.Fatalf("list behind %v: %v", after, err)
+	}
+	if err := list(nil); err != nil {
+		t.Fatal(err)
+	}
+	if len(cursors) == 0 || cursors[len(cursors)-1] != nil {
+		t.Fatal("there was no last page")
+	}
+	all := slices.Clone(rows)
+	for i, after := range cursors[:len(cursors)-1] {
+		if rows = rows[:counts[i]]; after == nil {
+			t.Fatal("a page after the last")
 		}
-		if got := len(rows) - before; got > page || next != nil && got != page {
-			t.Fatalf("a page of %d has %d rows", page, got)
-		}
-		if after = next; after == nil {
-			break
+		if err := list(after); err != nil || !slices.Equal(rows, all) {
+			t.Fatalf("list behind %v: %v, %q, want %q", after, err, rows, all)
 		}
 	}
 	n, err := src.Count(t.Context(), r)
@@ -83,7 +101,9 @@ func Listing(t *testing.T, src filler.Lister) {
 		_, err := src.KeyColumns(t.Context(), ListRoute(tt.query))
 		if name == "a parameter" {
 			if err == nil {
-				_, err = src.List(t.Context(), ListRoute(tt.query), nil, 1, func([]filler.Part) {})
+				err = src.List(t.Context(), ListRoute(tt.query), nil, filler.Pages{
+					Most: func() (int, error) { return 1, nil }, Row: func([]filler.Part) {}, End: func(filler.Cursor) error { return nil },
+				})
 			}
 		}
 		if err == nil || !strings.Contains(err.Error(), tt.problem) {

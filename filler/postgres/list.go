@@ -38,35 +38,94 @@ func (s *Source) keyColumns(ctx context.Context, c *conn, r *filler.Route) ([]fi
 	return r.KeyColumns(names)
 }
 
-// List implements filler.Lister.
-func (s *Source) List(ctx context.Context, r *filler.Route, after filler.Cursor, limit int, row func(vals []filler.Part)) (next filler.Cursor, err error) {
+// listHold is how long a List goes on with what it began to read: meanwhile the server cannot clear away rows that are deleted or
+// changed anywhere. Then it begins anew behind the last row. One that waits in the middle is ended by the server after listIdle.
+const (
+	listHold = 10 * time.Second
+	listIdle = time.Minute
+)
+
+// List implements filler.Lister. It reads from a cursor, so that a short page costs what its rows do, wherever in the table they are.
+func (s *Source) List(ctx context.Context, r *filler.Route, after filler.Cursor, p filler.Pages) error {
 	last, _ := after.([]filler.Part)
-	err = s.with(ctx, r.Name, func(c *conn) error {
-		next = nil
-		columns, err := s.keyColumns(ctx, c, r)
+	for more := true; more; {
+		err := s.with(ctx, r.Name, func(c *conn) (err error) {
+			more, err = s.list(ctx, c, r, &last, p)
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		if last != nil && len(last) != len(columns) {
-			last = nil // the query has changed
+	}
+	return nil
+}
+
+// list lists for Source.listHold, or to the end, and moves last on.
+func (s *Source) list(ctx context.Context, c *conn, r *filler.Route, last *[]filler.Part, p filler.Pages) (more bool, err error) {
+	columns, err := s.keyColumns(ctx, c, r)
+	if err != nil {
+		return false, err
+	}
+	if *last != nil && len(*last) != len(columns) {
+		*last = nil // the query has changed
+	}
+	sql, args := filler.KeyPage(r.Keys, columns, *last != nil, 0, func(n int) string { return "$" + strconv.Itoa(n) })
+	params := make([][]byte, len(args))
+	for i, a := range args {
+		params[i] = keyParam(&(*last)[a.Column], a.IsThere)
+	}
+	begin := time.Now()
+	if err := c.pg.Exec(ctx, "BEGIN READ ONLY").Close(); err != nil {
+		return false, err
+	}
+	defer func() {
+		end := "COMMIT"
+		if err != nil {
+			end = "ROLLBACK"
 		}
-		sql, args := filler.KeyPage(r.Keys, columns, last != nil, limit, func(n int) string { return "$" + strconv.Itoa(n) })
-		params := make([][]byte, len(args))
-		for i, a := range args {
-			params[i] = keyParam(&last[a.Column], a.IsThere)
+		if ended := c.pg.Exec(ctx, end).Close(); err == nil {
+			err = ended
 		}
-		vals, n := make([]filler.Part, len(columns)), 0
-		return s.atLeisure(ctx, c, r, sql, params, func(fields [][]byte) {
-			for i, text := range fields {
+	}()
+	idle := []byte(strconv.FormatInt(listIdle.Milliseconds(), 10))
+	if err := c.pg.ExecParams(ctx, "SELECT set_config('idle_in_transaction_session_timeout', $1, true)", [][]byte{idle}, nil, nil, nil).Read().Err; err != nil {
+		return false, err
+	}
+	none := func([][]byte) {}
+	if err := s.atLeisure(ctx, c, r, "DECLARE fish NO SCROLL CURSOR FOR "+sql, params, none); err != nil {
+		return false, err
+	}
+	vals := make([]filler.Part, len(columns))
+	for {
+		most, err := p.Most()
+		if err != nil {
+			return false, err
+		}
+		rr, n := c.pg.ExecParams(ctx, "FETCH FORWARD "+strconv.Itoa(most)+" FROM fish", nil, nil, nil, nil), 0
+		var next []filler.Part
+		for rr.NextRow() {
+			for i, text := range rr.Values() {
 				vals[i] = filler.Part{Value: text, Present: text != nil}
 			}
-			if n++; n == limit {
+			if n++; n == most {
 				next = copyParts(vals)
 			}
-			row(vals)
-		})
-	})
-	return next, err
+			p.Row(vals)
+		}
+		if _, err := rr.Close(); err != nil {
+			return false, err
+		}
+		if next == nil {
+			return false, p.End(nil)
+		}
+		*last = next
+		if err := p.End(next); err != nil {
+			return false, err
+		}
+		if time.Since(begin) >= s.listHold {
+			return true, nil
+		}
+	}
 }
 
 func keyParam(last *filler.Part, isThere bool) []byte {

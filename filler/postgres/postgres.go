@@ -59,6 +59,8 @@ type Source struct {
 	good    atomic.Int32 // index of the DSN that serves
 	slots   chan struct{}
 
+	listHold time.Duration // see listHold
+
 	ctx  context.Context // ended by Close
 	stop context.CancelFunc
 
@@ -116,7 +118,7 @@ func New(o Options) (*Source, error) {
 	if o.AppName == "" {
 		o.AppName = "swordfishd"
 	}
-	s := &Source{o: o, slots: make(chan struct{}, o.MaxConns)}
+	s := &Source{o: o, slots: make(chan struct{}, o.MaxConns), listHold: listHold}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	for _, dsn := range o.DSNs {
 		cfg, err := pgconn.ParseConfig(dsn)
@@ -192,8 +194,7 @@ func (s *Source) with(ctx context.Context, route string, f func(*conn) error) er
 		if err != nil {
 			return classify(ctx, err, true)
 		}
-		err = f(c)
-		alive := s.release(c, err)
+		alive, err := s.use(c, f)
 		if err == nil {
 			return nil
 		}
@@ -202,6 +203,19 @@ func (s *Source) with(ctx context.Context, route string, f func(*conn) error) er
 		}
 		s.closeIdle()
 	}
+}
+
+// use runs f and takes c back. After a panic of f nobody knows what c is in the middle of: it is closed.
+func (s *Source) use(c *conn, f func(*conn) error) (alive bool, err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			s.bye(c)
+		}
+	}()
+	err = f(c)
+	returned = true
+	return s.release(c, err), err
 }
 
 func (s *Source) acquire(ctx context.Context, route string) (*conn, error) {
@@ -287,7 +301,7 @@ func (s *Source) dial(ctx context.Context, at int, app string, limit time.Durati
 
 // release takes a connection back after f returned err and tells whether it can be used again.
 func (s *Source) release(c *conn, err error) (alive bool) {
-	alive = !c.pg.IsClosed() && !c.pg.IsBusy() && !isStale(err)
+	alive = !c.pg.IsClosed() && !c.pg.IsBusy() && c.pg.TxStatus() == 'I' && !isStale(err)
 	s.mu.Lock()
 	keep := alive && !s.closed && c.made < maxStatements && c.at <= s.good.Load()
 	if keep {

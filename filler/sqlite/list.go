@@ -24,7 +24,23 @@ func (s *Source) KeyColumns(ctx context.Context, r *filler.Route) ([]filler.KeyC
 }
 
 // List implements filler.Lister. A Cursor of it holds SQLite's own values, because it compares numbers and texts as such.
-func (s *Source) List(ctx context.Context, r *filler.Route, after filler.Cursor, limit int, row func(vals []filler.Part)) (filler.Cursor, error) {
+func (s *Source) List(ctx context.Context, r *filler.Route, after filler.Cursor, p filler.Pages) error {
+	for {
+		most, err := p.Most()
+		if err != nil {
+			return err
+		}
+		if after, err = s.page(ctx, r, after, most, p.Row); err != nil {
+			return err
+		}
+		if err := p.End(after); err != nil || after == nil {
+			return err
+		}
+	}
+}
+
+// page hands a page over and returns where to go on; nil: it was the last.
+func (s *Source) page(ctx context.Context, r *filler.Route, after filler.Cursor, limit int, row func(vals []filler.Part)) (filler.Cursor, error) {
 	columns, err := s.KeyColumns(ctx, r)
 	if err != nil {
 		return nil, err
