@@ -222,6 +222,7 @@ type draft struct {
 	filled    uint32
 	state     byte
 	fetched   bool
+	novel     bool // its payload is a datum that was made for it
 	hits      byte // counted ones
 	log       int
 }

@@ -209,6 +209,7 @@ func (sh *shard) aim(c *shareCursor, turned *bool) bool {
 
 // pays notes that d's payload is new, and so to be counted for a route that has a cap.
 func (s *Store) pays(d *draft) {
+	d.novel = true
 	if s.cap(s.route(d.route)) > 0 {
 		d.state |= statePays
 	}

@@ -26,8 +26,16 @@ type loadRoute struct {
 	stale bool    // its query has changed
 }
 
-// loadData are handles of consecutive numbers, one more than they are; 0 is none.
-type loadData [1 << 12]uint32
+// loadData is what is known of loadNumbers values of consecutive numbers.
+type loadData struct {
+	handles [loadNumbers]uint32      // one more than they are; 0 is none
+	unpaid  [loadNumbers / 64]uint64 // a bit each: its datum is new, and no item has been put with it yet
+}
+
+const (
+	loadNumbers  = 1 << 12
+	loadTooLarge = ^uint32(0) // in place of a handle: no item may have this value
+)
 
 // LoadResult is what became of an item of a snapshot.
 type LoadResult uint8
@@ -169,8 +177,8 @@ func (l *Loading) End() {
 	s.p.charge(-l.charged)
 	var f freed
 	for _, page := range l.data {
-		for _, h := range page {
-			if h == 0 {
+		for _, h := range page.handles {
+			if h == 0 || h == loadTooLarge {
 				continue
 			}
 			if f.add(h - 1); f.n == len(f.h) {

@@ -34,8 +34,8 @@ func (l *Loading) Prepare(ks []Kept) {
 }
 
 // Put takes in items that were prepared, as far as nothing newer is known of their keys, and counts what became of them. A value
-// is taken in if it is new, also where its item is over or not wanted, but not with one that is bad or too large. Keys and Values
-// are copied. It locks a shard for loadHold records at most.
+// is taken in if it is new, also where its item is over, not wanted or bad, as others may follow that have it; but not if it is too large for
+// a store like this one. Keys and Values are copied. It locks a shard for loadHold records at most.
 func (l *Loading) Put(ks []Kept, into *[LoadResults]int64) {
 	for len(ks) > 0 {
 		n := min(len(ks), loadMost)
@@ -110,19 +110,19 @@ func (l *Loading) begin(k *Kept, n int, now Time) LoadResult {
 	if l.Ended() {
 		return l.ended()
 	}
-	if len(k.Key) == 0 || len(k.Key) > 250 || k.State&stateKind == stateKind || k.Route > MaxRoutes {
-		return LoadBad
-	}
 	if !l.room(len(k.Value)) {
 		l.full = true
 		return LoadNoRoom
 	}
 	*d = draft{handle: noHandle}
+	if k.New && !l.learn(k) {
+		return l.ended()
+	}
+	if len(k.Key) == 0 || len(k.Key) > 250 || k.State&stateKind == stateKind || k.Route > MaxRoutes {
+		return LoadBad
+	}
 	if s.TooLargeFor(len(k.Key), len(k.Value)) {
 		return LoadTooLarge
-	}
-	if k.New && !l.learn(k, d) {
-		return l.ended()
 	}
 	if !l.draft(k, d) {
 		return LoadGone
@@ -133,8 +133,18 @@ func (l *Loading) begin(k *Kept, n int, now Time) LoadResult {
 	size := len(k.Value)
 	switch {
 	case k.Number != 0:
-		if size = l.refer(k.Number, d); size < 0 {
+		at, i := l.number(k.Number)
+		switch {
+		case at == nil, at.handles[i] == 0:
 			return LoadLost
+		case at.handles[i] == loadTooLarge:
+			return LoadTooLarge
+		}
+		if size = l.refer(at.handles[i]-1, d); s.TooLargeFor(len(k.Key), size) {
+			var f freed
+			f.add(d.handle)
+			s.giveBack(&f)
+			return LoadTooLarge
 		}
 	case size <= maxInline:
 		d.value = k.Value
@@ -157,13 +167,24 @@ func (l *Loading) putRecords(sh *shard, numbers []uint16, into *[LoadResults]int
 	for _, n := range numbers {
 		k, d := p.items[n], &p.drafts[n]
 		res := LoadNoRoom
+		var unpaid *uint64 // of a new value that several items have, the first that is put pays for it
+		bit := uint64(0)
+		if k.Number != 0 {
+			at, i := l.number(k.Number)
+			if unpaid, bit = &at.unpaid[i/64], 1<<(i%64); *unpaid&bit != 0 {
+				s.pays(d)
+			}
+		}
 		if l.full = l.full || !l.room(0); !l.full {
 			if booked, room := s.bookFree(s.route(d.route), d.cost(int(p.sizes[n]))); room {
 				res = l.put(sh, k, d, &f)
 				booked.end()
 			}
 		}
-		if res != Loaded && d.handle != noHandle {
+		switch {
+		case res == Loaded && unpaid != nil:
+			*unpaid &^= bit
+		case res != Loaded && d.handle != noHandle:
 			f.add(d.handle)
 		}
 		into[res]++
@@ -275,52 +296,57 @@ func (l *Loading) prefixGone(key []byte) bool {
 	return slices.ContainsFunc(gone, func(p string) bool { return strings.HasPrefix(string(key), p) })
 }
 
+// number returns where what is known of a value stands, nil if nothing is of any beside it.
+func (l *Loading) number(n uint32) (at *loadData, i uint32) {
+	return l.data[n/loadNumbers], n % loadNumbers
+}
+
 // learn makes k's value, which others are to have as well, a datum that is there until the load ends. False: no memory.
-func (l *Loading) learn(k *Kept, d *draft) bool {
+func (l *Loading) learn(k *Kept) bool {
 	s := l.s
-	had := draft{value: k.Value, handle: noHandle, route: l.routes[k.Route].id}
+	had := draft{value: k.Value, handle: noHandle}
 	ok := false
-	if s.z.large(dataHead + len(k.Value)) {
+	switch {
+	case s.TooLargeFor(1, len(k.Value)):
+		had.handle, ok = loadTooLarge-1, true
+	case s.z.large(dataHead + len(k.Value)):
 		ok = s.keepLarge(&had, k.digest.hi, k.digest.lo)
-	} else {
+	default:
 		ds := s.dataShardOf(k.digest.hi)
 		ds.mu.Lock()
 		count := ds.st.count
-		if had.handle, ok = ds.hold(k.digest.lo, k.Value); ok && ds.st.count > count {
-			s.pays(&had)
-		}
+		had.handle, ok = ds.hold(k.digest.lo, k.Value)
+		had.novel = ds.st.count > count
 		ds.mu.Unlock()
 	}
 	if !ok {
 		l.full = true
 		return false
 	}
-	d.state |= had.state // statePays, where it is new
-	at := l.data[k.Number/uint32(len(loadData{}))]
+	at, i := l.number(k.Number)
 	if at == nil {
 		at = new(loadData)
-		l.data[k.Number/uint32(len(loadData{}))] = at
+		l.data[k.Number/loadNumbers] = at
 	}
-	slot := &at[k.Number%uint32(len(loadData{}))]
-	if old := *slot; old != 0 { // a number that comes twice
+	if old := at.handles[i]; old != 0 && old != loadTooLarge { // a number that comes twice
 		var f freed
 		f.add(old - 1)
 		s.giveBack(&f)
 	}
-	*slot = had.handle + 1
+	at.handles[i] = had.handle + 1
+	at.unpaid[i/64] &^= 1 << (i % 64)
+	if had.novel {
+		at.unpaid[i/64] |= 1 << (i % 64)
+	}
 	return true
 }
 
-// refer gives d the value of a number and returns its length, or -1 if it is not known.
-func (l *Loading) refer(number uint32, d *draft) int {
-	at := l.data[number/uint32(len(loadData{}))]
-	if at == nil || at[number%uint32(len(loadData{}))] == 0 {
-		return -1
-	}
-	d.handle = at[number%uint32(len(loadData{}))] - 1
-	ds := l.s.dataShardOfHandle(d.handle)
+// refer gives d the value that a handle stands for and returns its length.
+func (l *Loading) refer(handle uint32, d *draft) int {
+	d.handle = handle
+	ds := l.s.dataShardOfHandle(handle)
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
-	ds.reference(ds.local(d.handle))
-	return len(ds.payload(ds.local(d.handle)))
+	ds.reference(ds.local(handle))
+	return len(ds.payload(ds.local(handle)))
 }

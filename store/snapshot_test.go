@@ -300,6 +300,56 @@ func TestSnapshotRoutes(t *testing.T) {
 	}
 }
 
+// TestSnapshotValuesWithoutTheirItem: a value that several items have is there for the others, whatever becomes of the item that
+// brings it, unless it is too large for any; and the first of them that is put pays for it in its route.
+func TestSnapshotValuesWithoutTheirItem(t *testing.T) {
+	const maxItem = 10_000
+	capped := testRoute
+	capped.MemoryPercent = 50
+	fits := strings.Repeat("f", maxItem-itemCost-20)
+	for name, tc := range map[string]struct {
+		first       Kept
+		was, others LoadResult
+	}{
+		"too large with its key": {Kept{Key: bytes.Repeat([]byte("k"), 100), Value: []byte(fits)}, LoadTooLarge, Loaded},
+		"too large":              {Kept{Key: []byte("k"), Value: make([]byte, maxItem)}, LoadTooLarge, LoadTooLarge},
+		"bad":                    {Kept{Value: []byte(fits)}, LoadBad, Loaded},
+		"no route like that":     {Kept{Key: []byte("k"), Value: []byte(fits), Route: MaxRoutes + 1}, LoadBad, Loaded},
+		"route gone":             {Kept{Key: []byte("k"), Value: []byte(fits), Route: MaxRoutes}, LoadGone, Loaded},
+		"over":                   {Kept{Key: []byte("k"), Value: []byte(fits), Expiry: 1}, LoadOver, Loaded},
+		"short":                  {Kept{Key: []byte("k"), Value: []byte(strings.Repeat("s", 100)), Expiry: 1}, LoadOver, Loaded},
+		"put":                    {Kept{Key: []byte("k"), Value: []byte(fits)}, Loaded, Loaded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := newTester(t, Options{Memory: 1 << 20, MaxItem: maxItem})
+			id := x.routes(capped)[0]
+			all := x.save(nil)
+			tc.first.Number, tc.first.New = 7, true
+			all.items = []Kept{tc.first}
+			for i := range 3 {
+				all.items = append(all.items, Kept{Key: fmt.Append(nil, i), Route: id, Filled: x.c.now.Second(), Number: 7})
+			}
+			all.items = append(all.items, Kept{Key: []byte("stray"), Number: 9})
+			var want [LoadResults]int64
+			want[tc.was]++
+			want[tc.others] += 3
+			want[LoadLost]++
+			if got := x.load(all, nil); got != want {
+				t.Errorf("loaded %v, want %v", got, want)
+			}
+			if tc.others == Loaded {
+				for i := range 3 {
+					x.want(id, fmt.Sprint(i), string(tc.first.Value))
+				}
+				if got, n := x.RouteStats(id).Bytes, int64(len(tc.first.Value)); tc.was != Loaded && (got < n || got > n+3*maxHead) {
+					t.Errorf("the route has %d bytes with a value of %d", got, n)
+				}
+			}
+			verify(t, x.Store)
+		})
+	}
+}
+
 // TestSnapshotClientsWin does, after every item of a load, each thing that makes a snapshot's item outdated, and ends the load.
 // Nothing comes back that a client deleted or flushed, and nothing is overwritten.
 func TestSnapshotClientsWin(t *testing.T) {
