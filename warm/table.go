@@ -10,9 +10,10 @@ import (
 	"swordfish/store"
 )
 
-// Keys that are read from a table at a time. The next page is read while one is being loaded.
+// Keys that are read from a table at a time. The next page is read while one is being loaded. A paced one is small: while it comes, both
+// the database and this program are busy.
 const (
-	pageTimes    = 4 // as many as are loaded together, paced
+	pageKeys     = 256
 	fullPageKeys = 16 << 10
 )
 
@@ -181,7 +182,7 @@ func (j *job) read(ctx context.Context, th *throttle, columns []filler.KeyColumn
 				if turn, err = th.turn(ctx); th.full {
 					return fullPageKeys, err
 				}
-				return pageTimes * int(th.keys.Load()), err
+				return pageKeys, err
 			},
 			Row: func(vals []filler.Part) { compose(p, vals) },
 			End: func(next filler.Cursor) error {

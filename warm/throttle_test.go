@@ -14,14 +14,14 @@ func TestThrottleJudges(t *testing.T) {
 		before, ratio, want float64
 		keys, wantKeys      int64
 	}{
-		"undisturbed":               {0.5, 1, 0.65, 128, 128},
-		"up to all the time":        {0.9, 1, 1, 128, 128},
-		"then more keys":            {1, 1, 1, 256, 512},
-		"up to the most":            {1, 1, 1, mostKeys, mostKeys},
-		"between":                   {0.5, 1.3, 0.5, 128, 128},
-		"slower, with many keys":    {1, 1.4, 1, 512, 256},
-		"slower":                    {0.5, 1.4, 0.375, 128, 128},
-		"never less than the least": {0.02, 9, leastShare, 128, 128},
+		"undisturbed":               {0.25, 1, 0.325, leastKeys, leastKeys},
+		"up to the largest share":   {0.45, 1, mostShare, leastKeys, leastKeys},
+		"then more keys":            {mostShare, 1, mostShare, 128, 256},
+		"up to the most":            {mostShare, 1, mostShare, mostKeys, mostKeys},
+		"between":                   {0.25, 1.3, 0.25, leastKeys, leastKeys},
+		"slower, with many keys":    {mostShare, 1.4, mostShare, 256, 128},
+		"slower":                    {0.25, 1.4, 0.1875, leastKeys, leastKeys},
+		"never less than the least": {0.02, 9, leastShare, leastKeys, leastKeys},
 	} {
 		th := newThrottle(func(context.Context) error { return nil }, 0, false)
 		th.setShare(tt.before)
