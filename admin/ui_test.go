@@ -3,15 +3,21 @@ package admin
 import (
 	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"path"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"swordfish/internal/testenv"
+	"swordfish/snapshot"
+	"swordfish/store"
+	"swordfish/warm"
 )
 
 var screenshots = flag.String("screenshots", "", "directory to write pictures of the dashboard to")
@@ -102,6 +108,99 @@ func TestDashboard(t *testing.T) {
 				p.Screenshot(path.Join(*screenshots, name+".png"), true)
 			}
 		})
+	}
+}
+
+// cell is the text of a cell in a table's first rows, counted from 1.
+func cell(table string, row, column int) string {
+	return fmt.Sprintf(`document.querySelector("#%s tbody tr:nth-child(%d) td:nth-child(%d)")?.textContent`, table, row, column)
+}
+
+// The dashboard shows warm-ups and snapshots, the last one first, with the API's figures: one that runs with its progress and the time
+// that is left, one that failed with its reason. Where there is none it leaves them out.
+func TestDashboardShowsWarmupsAndSnapshots(t *testing.T) {
+	var file atomic.Pointer[snapshot.Status]
+	file.Store(&snapshot.Status{})
+	w := start(t, func(o *Options) { o.Snapshot = func() snapshot.Status { return *file.Load() } })
+	b := testenv.Chromium(t)
+	go func() { // what the harness tells of every put
+		for range w.puts {
+		}
+	}()
+	p := b.Open(w.url+"/", looks["light"])
+	p.Until(`document.getElementById("state").textContent === "live" && document.querySelector("#routes td")`)
+	p.Until(`document.getElementById("warmups").hidden && document.getElementById("snapshots").hidden`)
+
+	if a := w.ask("POST", "/api/warm?from=memcached&addr=127.0.0.1:1"); !strings.Contains(a.body, `"failed"`) {
+		t.Fatalf("a warm-up from nobody: %s", a.body)
+	}
+	list, keys := io.Pipe()
+	defer keys.Close()
+	req, err := http.NewRequestWithContext(t.Context(), "POST", w.url+"/api/warm?from=keys&total=50000000", list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			defer resp.Body.Close()
+			_, _ = io.Copy(io.Discard, resp.Body)
+		}
+	}()
+	for id := range 1200 { // 1000 to 1090 have no row, as the harness has it
+		if _, err := fmt.Fprintf(keys, "user:%d\n", id+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := io.WriteString(keys, strings.Repeat("padding\n", 20_000)); err != nil { // what was sent is read a buffer at a time
+		t.Fatal(err)
+	}
+	began := time.Now().Add(-10 * time.Second).Truncate(time.Second)
+	st := snapshot.Status{
+		Options: snapshot.Options{Path: "/var/lib/items"}, Saving: true, SavedAt: began, Took: 4 * time.Second,
+		Saved:   snapshot.Written{Items: 4_000_000, Bytes: 300 << 20},
+		Loading: true, LoadedAt: began, LoadTook: 2 * time.Second, Loaded: snapshot.Loaded{Bytes: 100 << 20, Size: 400 << 20, Damaged: 1, Lost: 7},
+	}
+	st.Loaded.Items[store.Loaded], st.Loaded.Items[store.LoadNewer] = 1_234_567, 1100
+	file.Store(&st)
+
+	var jobs []warm.Progress
+	for deadline := time.Now().Add(30 * time.Second); ; { // some of it is looked at
+		if jobs = read[[]warm.Progress](t, w, "/api/warm"); len(jobs) == 2 && jobs[1].Seen > 10_000 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v", jobs)
+		}
+	}
+	for what, want := range map[string]string{
+		cell("warm", 1, 1): "all keys from keys", cell("warm", 1, 2): "running", cell("warm", 1, 5): "50,000,000",
+		cell("warm", 2, 1): "all keys from memcached 127.0.0.1:1", cell("warm", 2, 2): "failed", cell("warm", 2, 13): jobs[0].Error,
+		cell("snapshot", 1, 1): "load", cell("snapshot", 1, 2): "loading", cell("snapshot", 1, 4): "1,234,567", cell("snapshot", 1, 5): "100 MiB",
+		cell("snapshot", 1, 6): "25.0 %", cell("snapshot", 1, 7): "617k", cell("snapshot", 1, 8): "6 s", cell("snapshot", 1, 9): "2 s",
+		cell("snapshot", 1, 10): "1,100 newer; 1 damaged places, 7 items lost",
+		cell("snapshot", 2, 1):  "save", cell("snapshot", 2, 2): "saving", cell("snapshot", 2, 3): strings.Trim(strings.ReplaceAll(began.UTC().Format(time.RFC3339), "T", " "), "Z"),
+		cell("snapshot", 2, 4): "4,000,000", cell("snapshot", 2, 5): "300 MiB", cell("snapshot", 2, 7): "1M",
+		`document.querySelectorAll("#warm tbody tr").length + ""`: "2",
+	} {
+		p.Until(what + " === " + strconv.Quote(want))
+	}
+	p.Until(`/^[0-9]+ (d|h|min|s)/.test(` + cell("warm", 1, 11) + `) && document.querySelector("#warm .meter span")`) // the time that is left
+	if *screenshots != "" {
+		p.Screenshot(path.Join(*screenshots, "progress.png"), true)
+	}
+	keys.Close()
+	p.Until(cell("warm", 1, 2) + ` === "done" && ` + cell("warm", 1, 11) + ` === "–"`)
+	last := read[[]warm.Progress](t, w, "/api/warm")[1]
+	for column, want := range map[int]int64{4: last.Seen, 5: last.Total, 6: last.Loaded, 7: last.Present, 8: last.NoRow, 9: last.Failed} {
+		p.Until(cell("warm", 1, column) + " === " + strconv.Quote(grouped(uint64(want))))
+	}
+	file.Store(&snapshot.Status{Options: st.Options, SavedAt: began, Error: "no space left on device"})
+	p.Until(cell("snapshot", 1, 2) + ` === "failed" && ` + cell("snapshot", 1, 10) + ` === "no space left on device"`)
+	if last.Loaded == 0 {
+		t.Errorf("%+v", last)
+	}
+	if got := p.Problems(); len(got) > 0 {
+		t.Errorf("problems: %q", got)
 	}
 }
 

@@ -1,8 +1,9 @@
 // The dashboard: figures of each second come as server-sent events, tables are read now and then while somebody looks.
-import { byId, set, make, table, ask } from "/ui/dom.js";
+import { byId, set, make, table, badge, ask } from "/ui/dom.js";
 import { short, integer, bytes, percent, millis, duration } from "/ui/format.js";
 import { Charts } from "/ui/charts.js";
 import { explain } from "/ui/explain.js";
+import { warmups, snapshots } from "/ui/progress.js";
 
 // now fills the tiles from a point.
 function now(p) {
@@ -34,19 +35,18 @@ function totals(s) {
 }
 
 const states = { on: "good", up: "good", off: "none", down: "bad", probe: "warn" };
-const badge = (state) => make("span", "badge " + states[state], state);
 
 function routes(all) {
   table("routes", ["route", "state", "items#", "gets#", "hit ratio#", "stale#", "loaded#", "no row#", "failed#", "dropped#", "wait#", "load#"],
     all.map((r) => [
-      r.name, badge(r.state), integer(r.items), integer(r.gets), percent(r.hit_ratio), integer(r.stale), integer(r.loaded), integer(r.absent),
+      r.name, badge(states[r.state], r.state), integer(r.items), integer(r.gets), percent(r.hit_ratio), integer(r.stale), integer(r.loaded), integer(r.absent),
       integer(r.failed), integer(r.dropped), integer(r.queued), r.batches > 0 ? millis((1000 * r.load_seconds) / r.batches) + " ms" : "–",
     ]), "There are no routes: every key is a plain memcached key.");
 }
 
 function sources(all) {
   table("sources", ["source", "state", "since", "loads#", "keys#", "last error~"],
-    all.map((s) => [s.name, badge(s.state), s.since.replace("T", " ").replace("Z", ""), integer(s.loads), integer(s.keys_asked), s.last_error || ""]),
+    all.map((s) => [s.name, badge(states[s.state], s.state), s.since.replace("T", " ").replace("Z", ""), integer(s.loads), integer(s.keys_asked), s.last_error || ""]),
     "There are no sources.");
 }
 
@@ -116,6 +116,8 @@ async function begin() {
   live(charts);
   every(2, "/api/stats", totals);
   every(2, "/api/routes", routes);
+  every(2, "/api/warm", warmups);
+  every(2, "/api/snapshot", snapshots);
   every(5, "/api/sources", sources);
   every(5, "/api/top?n=10", top);
   every(30, "/api/dedup", shared);

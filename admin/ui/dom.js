@@ -17,6 +17,11 @@ export function make(tag, name, ...children) {
   return e;
 }
 
+// badge shows a state in the colour of its kind: good, warn, bad, live, none.
+export function badge(kind, state) {
+  return make("span", "badge " + kind, state);
+}
+
 // table fills a table from rows of cells: text, or elements. Names of columns that end in # are numbers, in ~ long text.
 export function table(id, columns, rows, empty) {
   const t = byId(id);
