@@ -5,7 +5,11 @@ package e2e
 import (
 	"bufio"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -68,4 +72,24 @@ func TestE2EMemory(t *testing.T) {
 	if c.stat("", "evictions") == 0 {
 		t.Error("nothing was evicted: too little was stored")
 	}
+}
+
+// TestE2EStartIsForgotten: what only the start needed is given back, in a binary as `make build` makes it, and it serves on.
+func TestE2EStartIsForgotten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "swordfishd")
+	build := exec.Command("go", "build", "-buildvcs=false", "-trimpath", "-o", path, "swordfish/cmd/swordfishd")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	s := serveCommand(t, nil, "", func(_ testing.TB, args ...string) *exec.Cmd { return exec.Command(path, args...) })
+	const least = 3 << 20
+	eventually(t, "memory of the start is given back", func() bool { return s.resident() < s.peak()-least })
+	c := dial(t, s.addr)
+	c.want("STORED", "set k 0 0 1\r\nv")
+	if value, _, ok := c.get("k"); !ok || value != "v" {
+		t.Errorf("get k: %q, %v", value, ok)
+	}
+	c.stats()
+	s.end(syscall.SIGTERM)
 }

@@ -14,5 +14,7 @@ func lockMemory() error { return unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTUR
 
 func makeDumpable() {}
 
+func trim() {}
+
 // monotonic is for a service manager that other systems do not have.
 func monotonic() time.Duration { return 0 }

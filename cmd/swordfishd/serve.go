@@ -132,6 +132,9 @@ func serveConfig(h *heir, in config.Input, c *config.Config, opened sources, err
 	}
 	a.tellReady()
 	a.snapshots.Start()
+	if !c.LockMemory {
+		trim()
+	}
 	keep := false            // the memory file
 	var upgrading chan error // nil: no upgrade is under way
 	var hangUps sync.WaitGroup
