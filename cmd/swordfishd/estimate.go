@@ -22,7 +22,8 @@ const estimateHelp = `
 estimate counts what holding equal values once would save, and the memory of swordfishd and memcached for the same items. It keeps
 hashes only. --from is one of
   FILE, or - for standard input          lines key<TAB>value, as psql's COPY ... TO STDOUT writes them: \t, \n and \\ in values
-  sql                                    --query=SQL with columns key and value, on --source=NAME of --config or --dsn=DSN
+  sql                                    --query=SQL with columns key and value, on --source=NAME of --config or --dsn=DSN;
+                                         without --query the items of all routes of --config that have keys:
   memcached                              --server=HOST:PORT; its items by lru_crawler metadump, --rate=N of them a second, 20000
   --json                                 the answer as JSON
 `
@@ -63,7 +64,7 @@ func estimate(args []string, out, errOut io.Writer) error {
 			}
 		}
 	}
-	if err := o.read(ctx, c, add); err != nil {
+	if err := o.read(ctx, c, errOut, add); err != nil {
 		if ctx.Err() == nil {
 			return err
 		}
@@ -78,12 +79,12 @@ func estimate(args []string, out, errOut io.Writer) error {
 }
 
 // read calls add for every item of the origin.
-func (o *estimateOptions) read(ctx context.Context, c *config.Config, add func(key, value []byte)) error {
+func (o *estimateOptions) read(ctx context.Context, c *config.Config, errOut io.Writer, add func(key, value []byte)) error {
 	switch o.from {
 	case "":
 		return usageError{errors.New("--from: write a FILE, - for standard input, sql or memcached")}
 	case "sql":
-		return o.readSQL(ctx, c, add)
+		return o.readSQL(ctx, c, errOut, add)
 	case "memcached":
 		if o.server == "" {
 			return usageError{errors.New("--from=memcached: --server=HOST:PORT says where it is")}

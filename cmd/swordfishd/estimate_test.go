@@ -200,6 +200,7 @@ func TestEstimateRefusals(t *testing.T) {
 		"no file":      {[]string{"--from=" + file + "x"}, exitUsage, "no such file"},
 		"no dump":      {[]string{"--from=" + file}, exitFailed, file + ":2: not a line key<TAB>value"},
 		"no query":     {[]string{"--from=sql", "--dsn=postgres://x"}, exitUsage, "--query=SQL says what the items are"},
+		"no routes":    {[]string{"--from=sql"}, exitUsage, "no route of the configuration can list its keys; give one keys:"},
 		"no database":  {[]string{"--from=sql", "--query=SELECT"}, exitUsage, "--dsn=DSN, or --config"},
 		"no source":    {[]string{"--from=sql", "--query=SELECT", "--source=x"}, exitUsage, `there is no source "x"`},
 		"down":         {[]string{"--from=sql", "--query=SELECT", "--dsn=postgres://u:s3cret@127.0.0.1:" + port + "/x"}, exitFailed, "connection refused"},
@@ -214,6 +215,40 @@ func TestEstimateRefusals(t *testing.T) {
 				t.Errorf("exit code %d, %s; want %d, %s", code, errOut.String(), tc.code, tc.want)
 			}
 		})
+	}
+}
+
+// TestEstimateRoutes: without a query it is what the routes hold once they are warm, in whatever way their keys are listed; a route
+// that cannot list its keys is named.
+func TestEstimateRoutes(t *testing.T) {
+	pg := testenv.Postgres(t)
+	pg.Exec("CREATE TABLE users AS SELECT i AS id, repeat(chr((97 + i % 5)::int), 100) AS value FROM generate_series(1, 9000) AS i")
+	t.Setenv("SHOP", pg.DSN)
+	query := "SELECT k.ord, u.value FROM unnest(@id::bigint[]) WITH ORDINALITY AS k(id, ord) JOIN users u USING (id)"
+	yaml := fmt.Sprintf(`sources:
+  shop: {kind: postgres, dsn: "${SHOP}", max_conns: 2}
+routes:
+  - {name: user, key: "user:{id:int}", source: shop, keys: SELECT id FROM users, query: %[1]q}
+  - {name: whole, key: "w:{id:int}", source: shop, keys: "SELECT 'w:' || id AS key FROM generate_series(8001, 9500) AS id", query: %[1]q}
+  - {name: other, key: "other:{id:int}", source: shop, query: %[1]q}
+`, query)
+	file := filepath.Join(t.TempDir(), "swordfish.yaml")
+	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := estimates(t, "--from=sql", "--config="+file)
+	if e.Items != 10_000 || e.ValueBytes != 1_000_000 || e.Distinct != 5 || e.Shared != 5 {
+		t.Errorf("%+v", e)
+	}
+	var out, errOut bytes.Buffer
+	if code := run([]string{"estimate", "--from=sql", "--config=" + file}, &out, &errOut); code != exitOK ||
+		!strings.Contains(errOut.String(), "the items of the routes user, whole\n") || !strings.Contains(errOut.String(), "(keys:): other\n") {
+		t.Errorf("exit code %d: %s", code, errOut.String())
+	}
+	pg.Exec("ALTER TABLE users RENAME COLUMN value TO gone")
+	errOut.Reset()
+	if code := run([]string{"estimate", "--from=sql", "--config=" + file}, &out, &errOut); code != exitFailed || !strings.Contains(errOut.String(), "keys could not be loaded") {
+		t.Errorf("exit code %d: %s", code, errOut.String())
 	}
 }
 

@@ -68,10 +68,13 @@ func unescapeCopy(b []byte) []byte {
 	return plain
 }
 
-// readSQL reads the rows of --query.
-func (o *estimateOptions) readSQL(ctx context.Context, c *config.Config, add func(key, value []byte)) error {
+// readSQL reads the rows of --query, or without it what the routes have.
+func (o *estimateOptions) readSQL(ctx context.Context, c *config.Config, errOut io.Writer, add func(key, value []byte)) error {
+	if o.query == "" && o.dsn != "" {
+		return usageError{errors.New("--from=sql --dsn: --query=SQL says what the items are: SELECT key, value FROM ...; without --dsn they are those of the routes of --config")}
+	}
 	if o.query == "" {
-		return usageError{errors.New("--from=sql: --query=SQL says what the items are: SELECT key, value FROM ...")}
+		return o.readRoutes(ctx, c, errOut, add)
 	}
 	dsns := []string{o.dsn}
 	if o.dsn == "" {
