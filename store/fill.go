@@ -169,6 +169,7 @@ func (sh *shard) refresh(k *held, f *Fill, state byte) {
 	r.setState(state | r.state&(stateTouched|statePays))
 	r.setFilled(f.filled())
 	sh.count(r.route, r.state, 0, 1)
+	sh.expect(sh.segment(k.loc), sh.endOf(r.route, r.state, r.filled, r.expiry)) // a client's may have had no end
 }
 
 // negativeShare bounds what negative items may take, as a part of the memory limit.

@@ -156,9 +156,10 @@ func (s *Store) Begin() {
 			s.epochs.prefixes = append(s.epochs.prefixes, e)
 		}
 	}
-	for i := range s.shards { // routes may have changed
+	for i := range s.shards { // routes may have changed, and their shares are not counted yet
 		sh := &s.shards[i]
 		sh.lock(s.Now())
+		sh.tally()
 		sh.sweep()
 		sh.mu.Unlock()
 	}

@@ -143,6 +143,38 @@ func TestHandedOverStoreGoesOn(t *testing.T) {
 	}
 }
 
+// TestShareHoldsAfterHandOver: what a route with a cap had counts in the process that took over, and the cap holds there.
+func TestShareHoldsAfterHandOver(t *testing.T) {
+	for name, file := range handedKinds(t) {
+		t.Run(name, func(t *testing.T) {
+			x := openHanded(t, file)
+			r := testRoute
+			r.MemoryPercent = 5
+			id := x.routes(r)[0]
+			fill := func(x tester, keys string) {
+				for i := range 5000 {
+					checkStatus(t, "set", x.write(Set, id, fmt.Sprint(keys, i), fmt.Sprintf("%0300d", i), 0), Stored)
+				}
+			}
+			fill(x, "old ")
+			y, err := inherited(t, x, x.HandOver())
+			if err != nil {
+				t.Fatal(err)
+			}
+			y.routes(r)
+			y.Begin()
+			fill(y, "new ")
+			if got, most := y.RouteStats(id).Bytes, int64(16<<20)/100*5; got > most || got < most/2 {
+				t.Errorf("%d bytes, the cap is %d", got, most)
+			}
+			verify(t, y.Store)
+			if err := errors.Join(x.a.close(), y.Close()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestTakenBackStoreGoesOn: a successor that has come as far as it may without Begin leaves nothing behind.
 func TestTakenBackStoreGoesOn(t *testing.T) {
 	for name, file := range handedKinds(t) {

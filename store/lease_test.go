@@ -329,6 +329,58 @@ func TestClientItemsOnARoute(t *testing.T) {
 	verify(t, x.Store)
 }
 
+// TestClientItemThatALoadConfirmsEnds: a client's item without an end, found to be what the source has, is taken out once the
+// source's is over, though its segment knew of no end.
+func TestClientItemThatALoadConfirmsEnds(t *testing.T) {
+	x, id := newRouted(t)
+	x.write(Set, id, "k", "v", 0)
+	x.c.advance(time.Duration(testRoute.Fresh) * time.Second)
+	checkStatus(t, "put", x.put(x.lease(id, "k"), id, "k", "v"), PutSame)
+	x.c.advance(time.Duration(testRoute.Fresh+testRoute.Stale+testRoute.Keep) * time.Second)
+	for range 2 { // its segment is being written: it is looked at after as long again
+		x.c.advance(time.Duration(testRoute.Fresh+testRoute.Stale+testRoute.Keep) * time.Second)
+		x.reapAll()
+	}
+	if st := x.RouteStats(id); st != (RouteStats{}) {
+		t.Errorf("the route has %+v", st)
+	}
+	verify(t, x.Store)
+}
+
+// TestOutdatedStaysSoWhenMoved: a client's item that was asked for in vain is stale once its route's query has changed, also where
+// a command or a pass has put its record elsewhere.
+func TestOutdatedStaysSoWhenMoved(t *testing.T) {
+	for name, move := range map[string]func(x tester, id RouteID){
+		"touch": func(x tester, id RouteID) {
+			checkStatus(t, "touch", x.Touch([]byte("k"), testHash([]byte("k")), id, x.c.now, x.c.now.Second()+1000), Touched)
+		},
+		"spare": func(x tester, id RouteID) {
+			sh := x.shardOf(testHash([]byte("k")))
+			sh.lock(x.c.now)
+			defer sh.mu.Unlock()
+			k := sh.look(testHash([]byte("k")), []byte("k"), id, x.c.now)
+			k.rec.raw[1] |= 1 // a counted hit
+			k.rec.meta |= 1
+			if !sh.spare(testHash([]byte("k")), probation, &k, true) {
+				t.Error("not spared")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x, id := newRouted(t)
+			x.write(Set, id, "k", "v", 0)
+			x.c.advance(time.Duration(testRoute.Fresh) * time.Second)
+			l := x.lease(id, "k")
+			checkStatus(t, "put", x.PutLease(l, &Fill{Key: []byte("k"), Route: id, Now: x.c.now, Absent: true}), PutKept)
+			x.noLease(id, "k")
+			x.MakeStale(id)
+			move(x, id)
+			x.lease(id, "k")
+			verify(t, x.Store)
+		})
+	}
+}
+
 func TestIgnoredSets(t *testing.T) {
 	x := newTester(t, Options{Memory: 4 << 20})
 	r := testRoute

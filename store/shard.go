@@ -301,7 +301,7 @@ func (sh *shard) redraft(k *held) draft {
 	log, pos := sh.place(k.loc)
 	d.log = log
 	if pos < sh.st.routes[d.route].stalePos[log] {
-		d.state |= stateStale
+		d.outdate()
 	}
 	return d
 }

@@ -3,6 +3,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -72,5 +73,15 @@ func TestSizes(t *testing.T) {
 				verify(t, x.Store)
 			})
 		}
+	}
+}
+
+// TestMemoryBeyondHandles: a limit whose arena handles cannot name is refused, and the largest that is taken is not one.
+func TestMemoryBeyondHandles(t *testing.T) {
+	if _, err := Open(Options{Memory: mostMemory + 1, KeyHash: testHash, Digest: testDigest}); !errors.Is(err, ErrOptions) {
+		t.Errorf("opened with %d bytes: %v", int64(mostMemory+1), err)
+	}
+	if z := derive(mostMemory, capacityFor(mostMemory), 1<<20); wordOffset(wordOf(1, z.total-4, true)) != z.total-4 {
+		t.Errorf("an arena of %d bytes is too long", z.total)
 	}
 }

@@ -90,6 +90,8 @@ func Open(o Options) (*Store, error) {
 	switch {
 	case o.Memory < 1<<20:
 		return nil, fmt.Errorf("%w: memory limit of %d bytes: at least 1 MiB is needed", ErrOptions, o.Memory)
+	case o.Memory > mostMemory:
+		return nil, fmt.Errorf("%w: memory limit of %d bytes: at most %d", ErrOptions, o.Memory, int64(mostMemory))
 	case int64(o.MaxItem) > o.Memory/2:
 		return nil, fmt.Errorf("%w: item size limit of %d bytes: at most half of the memory limit", ErrOptions, o.MaxItem)
 	case o.KeyHash == nil || o.Digest == nil:
@@ -179,6 +181,9 @@ func (s *Store) setReserve() {
 func capacityFor(memory uint64) uint64 {
 	return max(min(memory*growth(), 16<<30), memory)
 }
+
+// mostMemory is the largest limit whose arena, three times as long, a handle's word can say all places of.
+const mostMemory = 512 << 30
 
 // SetMemory changes the limit, in bytes. A smaller one is reached by evicting in the background; a larger one goes up to
 // about four times the limit that Open had, or MostMemory. ErrOptions, wrapped, refuses; then nothing changed.
