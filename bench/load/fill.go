@@ -12,6 +12,9 @@ import (
 // fillBuffer is how much is written at once. Large, because each write costs the server a wake-up.
 const fillBuffer = 256 << 10
 
+// tlsFill, the same over TLS, leaves room for a value of some KiB in a record, which has 16 KiB.
+const tlsFill = 8 << 10
+
 // Fill stores the ids 0 to n-1 by sets without replies over a few connections, and returns when the server has worked them
 // all off. It does not say how many the server kept. within bounds it in time.
 func Fill(l *Load, addr string, n int, within time.Duration) error {
@@ -111,23 +114,41 @@ func fillPart(l *Load, addr string, from, to int, deadline time.Time) error {
 		return err
 	}
 	if l.TLS != nil {
-		c = tls.Client(c, l.TLS)
+		oneRecord := l.TLS.Clone()
+		oneRecord.DynamicRecordSizingDisabled = true
+		c = tls.Client(c, oneRecord)
+	}
+	// memcached does not look again for records that have come together with one that ends within a command. So each write
+	// over TLS is whole commands in one record, and waits until they were done.
+	r, most := bufio.NewReader(c), fillBuffer
+	if l.TLS != nil {
+		most = tlsFill
 	}
 	buf := make([]byte, 0, fillBuffer+maxValue)
 	for id := from; id < to; id++ {
 		buf = appendSet(buf, l, uint32(id), " noreply\r\n")
-		if len(buf) >= fillBuffer {
-			if _, err := c.Write(buf); err != nil {
-				return err
-			}
-			buf = buf[:0]
+		if len(buf) < most {
+			continue
 		}
+		if l.TLS != nil {
+			err = confirm(c, r, buf)
+		} else {
+			_, err = c.Write(buf)
+		}
+		if err != nil {
+			return err
+		}
+		buf = buf[:0]
 	}
-	// The answer to version comes after all sets were done.
-	if _, err := c.Write(append(buf, "version\r\n"...)); err != nil {
+	return confirm(c, r, buf)
+}
+
+// confirm writes sets and waits until they were done: the answer to version comes after that.
+func confirm(c net.Conn, r *bufio.Reader, sets []byte) error {
+	if _, err := c.Write(append(sets, "version\r\n"...)); err != nil {
 		return err
 	}
-	line, err := bufio.NewReader(c).ReadString('\n')
+	line, err := r.ReadString('\n')
 	if err != nil {
 		return err
 	}
