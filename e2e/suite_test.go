@@ -280,9 +280,14 @@ func layOut(t *testing.T, suite string) string {
 	return dir
 }
 
+// writeProgram puts a program at path as a package manager does: beside it, and renamed. No other test may fork meanwhile: its child
+// would have the file open for writing for a moment, and then it cannot be run.
 func writeProgram(t *testing.T, path, content string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o755); err != nil {
+	syscall.ForkLock.RLock()
+	err := os.WriteFile(path+".new", []byte(content), 0o755)
+	syscall.ForkLock.RUnlock()
+	if err = errors.Join(err, os.Rename(path+".new", path)); err != nil {
 		t.Fatal(err)
 	}
 }

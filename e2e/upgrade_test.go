@@ -80,7 +80,7 @@ func found(t *testing.T, args ...string) *lineage {
 	return l
 }
 
-// install puts the binary where the server's lies, as a package manager does: beside it, and renamed.
+// install puts the binary where the server's lies.
 func (l *lineage) install(t *testing.T) {
 	t.Helper()
 	from, err := binary()
@@ -88,12 +88,10 @@ func (l *lineage) install(t *testing.T) {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(from)
-	if err == nil {
-		err = os.WriteFile(l.program+".new", b, 0o755)
-	}
-	if err = errors.Join(err, os.Rename(l.program+".new", l.program)); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
+	writeProgram(t, l.program, string(b))
 }
 
 // gone waits until a process of the lineage has ended and wants exit code 0.
@@ -561,9 +559,7 @@ func TestE2EUpgradeAndHangUp(t *testing.T) {
 	l := found(t, "-m", "64", "-o", "admin=127.0.0.1:0")
 	begun, goOn := filepath.Join(t.TempDir(), "begun"), filepath.Join(t.TempDir(), "go")
 	script := fmt.Sprintf("#!/bin/sh\n: > %s\nuntil [ -e %s ]; do sleep 0.01; done\nexec %s \"$@\"\n", begun, goOn, real)
-	if err := errors.Join(os.WriteFile(l.program+".new", []byte(script), 0o755), os.Rename(l.program+".new", l.program)); err != nil {
-		t.Fatal(err)
-	}
+	writeProgram(t, l.program, script)
 	l.signal(syscall.SIGUSR2)
 	eventually(t, "the new process begins", func() bool {
 		_, err := os.Stat(begun)
@@ -725,7 +721,7 @@ func TestE2EUpgradeToSomethingBroken(t *testing.T) {
 			clients.more(10)
 			before := l.fds(t)
 			if test.program != "" {
-				err = errors.Join(os.WriteFile(l.program+".new", []byte(test.program), 0o755), os.Rename(l.program+".new", l.program))
+				writeProgram(t, l.program, test.program)
 			}
 			if test.yaml != "" {
 				err = errors.Join(err, os.WriteFile(yaml, []byte(test.yaml), 0o644))
@@ -793,7 +789,8 @@ func TestE2EUpgradeShortOfDescriptors(t *testing.T) {
 	refused := 0
 	for limit := 110; ; limit++ {
 		script := fmt.Sprintf("#!/bin/sh\nulimit -n %d\nexec %s \"$@\"\n", limit, real)
-		if err := errors.Join(os.WriteFile(l.program+".new", []byte(script), 0o755), os.Rename(l.program+".new", l.program), os.Truncate(l.log, 0)); err != nil {
+		writeProgram(t, l.program, script)
+		if err := os.Truncate(l.log, 0); err != nil {
 			t.Fatal(err)
 		}
 		l.signal(syscall.SIGUSR2)
