@@ -46,7 +46,7 @@ func openHanded(t *testing.T, file string) tester {
 		t.Log("this system has no huge pages for memory that can be handed over, so it takes anonymous memory")
 		sharedIsFast = func() bool { return true }
 	}
-	o := Options{Memory: 16 << 20, KeyHash: testHash, Digest: testDigest, manual: true, File: file}
+	o := Options{Memory: 16 << 20, KeyHash: testHash, Digest: testDigest, manual: true, File: file, RoomTime: time.Minute}
 	o.Seed[5] = 9
 	s, err := Open(o)
 	if err != nil {

@@ -114,11 +114,15 @@ func (p *pool) keepWarm(first, pages int) {
 	p.warm = append(p.warm, warmRun{first, pages})
 }
 
-// takeWarm takes n pages that are memory: from the smallest run that has them. false: there is none. The caller holds mu.
+// takeWarm takes n pages that are memory: from the smallest run that has them, a short one not from where long ones lie. false: there
+// is none. The caller holds mu.
 func (p *pool) takeWarm(n int) (first int, ok bool) {
-	best := -1
+	best, end := -1, p.z.pages
+	if n < longRun {
+		end = p.dense()
+	}
 	for i, w := range p.warm {
-		if w.pages >= n && (best < 0 || w.pages <= p.warm[best].pages) {
+		if w.pages >= n && w.first+n <= end && (best < 0 || w.pages <= p.warm[best].pages) {
 			best = i
 		}
 	}

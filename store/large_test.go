@@ -60,8 +60,8 @@ func TestLargeValueIsReplacedInPlace(t *testing.T) {
 		x.write(Set, 0, "k", strings.Repeat(fmt.Sprint(i%10), 1_000_000), NoDeadline)
 	}
 	// The new value is there before the old one goes.
-	if most := int64(2 * pagesFor(dataHead+1_000_000) * pageSize); x.p.paged.Load()*2 != most || int64(x.p.pageHint)*pageSize > most {
-		t.Errorf("%d bytes in runs, and the area was used up to %d, want at most %d", x.p.paged.Load(), x.p.pageHint*pageSize, most)
+	if most := int64(2 * pagesFor(dataHead+1_000_000) * pageSize); x.p.paged.Load()*2 != most || int64(x.p.longHint)*pageSize > most {
+		t.Errorf("%d bytes in runs, and the area was used up to %d, want at most %d", x.p.paged.Load(), x.p.longHint*pageSize, most)
 	}
 }
 
@@ -308,4 +308,33 @@ func TestPoolWorksInPieces(t *testing.T) {
 	if first := page(take(4)); first < p.z.pages-big-1 {
 		t.Errorf("pages from %d on were dealt out twice", first)
 	}
+}
+
+// TestLongRunsFindPlaceAmongShortOnes: values of some pages that come and go for long leave place for those of a megabyte, also
+// where the page area is only twice the limit.
+func TestLongRunsFindPlaceAmongShortOnes(t *testing.T) {
+	x := newTester(t, Options{Memory: 16 << 20, MaxItem: 1 << 20, RoomTime: time.Minute})
+	if err := x.SetMemory(int64(x.z.capacity)); err != nil {
+		t.Fatal(err)
+	}
+	x.z.pages = int(2 * x.p.limit.Load() / pageSize)
+	rng := rand.New(rand.NewPCG(3, 1))
+	value := make([]byte, 1_000_000)
+	items := int(x.p.limit.Load() / 30_000)
+	for turn := range 6 {
+		for i := range 2 * items {
+			k := fmt.Sprint("key ", rng.IntN(items))
+			x.get(0, k)
+			x.get(0, k)
+			copy(value, fmt.Sprintf("%09d %09d", turn, i))
+			x.write(Set, 0, k, string(value[:17_000+rng.IntN(63_000)]), 0)
+		}
+		for i := range 5 {
+			copy(value, fmt.Sprintf("large %09d %09d", turn, i))
+			if st := x.write(Set, 0, fmt.Sprint("large ", i), string(value), 0); st != Stored {
+				t.Fatalf("turn %d: large value %d: %v, with %d KiB free", turn, i, st, x.p.avail.Load()>>10)
+			}
+		}
+	}
+	verify(t, x.Store)
 }

@@ -452,3 +452,24 @@ func TestMemoryFileNeedsRoom(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSavedAboveTheLimitComesDown: what a raised limit has let in is within the limit again after a restart, though nobody writes.
+func TestSavedAboveTheLimitComesDown(t *testing.T) {
+	k := newKeeper(t, Options{Memory: 8 << 20, MaxItem: 1 << 16})
+	x := k.open()
+	if err := x.SetMemory(16 << 20); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 60_000 {
+		x.write(Set, 0, fmt.Sprint("key ", i), fmt.Sprintf("%0300d", i), 0)
+	}
+	k.save(x)
+	y := k.open()
+	for end := time.Now().Add(10 * time.Second); y.Stats().UsedBytes > 8<<20 && time.Now().Before(end); {
+		y.get(0, "key 59999") // as clients do meanwhile
+	}
+	if st := y.Stats(); st.UsedBytes > 8<<20 || st.Items < 5000 {
+		t.Errorf("%d items, %d bytes used", st.Items, st.UsedBytes)
+	}
+	k.save(y)
+}

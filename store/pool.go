@@ -30,9 +30,10 @@ type pool struct {
 	nHot     int
 	partial  [tableClasses]uint32 // segments of index tables of each class that have room for more
 	pageMap  []uint64             // a bit a page of the page area, set when taken
-	pageHint int
-	grown    chan struct{} // has a token when segments came into use that were not before
-	warm     []warmRun     // runs given back that are still memory, oldest first; their pages are set in pageMap
+	pageHint int                  // behind the short run found last
+	longHint int                  // and the long one: see longRun
+	grown    chan struct{}        // has a token when segments came into use that were not before
+	warm     []warmRun            // runs given back that are still memory, oldest first; their pages are set in pageMap
 }
 
 func newPool(a *arena, z *sizes) *pool {
@@ -333,12 +334,27 @@ func (p *pool) takePages(n int) (uint64, bool) {
 	return p.z.offPages + uint64(first)*pageSize, true
 }
 
-// freshRun takes n pages that are not memory. It looks on from where it found some last, first in twice the limit, of which so
-// at least half is free and a run soon found. The caller holds mu, which is let go now and then.
+// longRun is how many pages a run has from which on it is kept apart from shorter ones: scattered over all of the page area those
+// would in time leave no place for a long one, however much is free.
+const longRun = 64
+
+// dense returns the page before which short runs are put, if they find place there: half as many again as all runs have.
+func (p *pool) dense() int {
+	return int(min(p.paged.Load()/2*3/pageSize+16*longRun, 2*p.limit.Load()/pageSize, int64(p.z.pages)))
+}
+
+// freshRun takes n pages that are not memory. It looks on from where it found some last: a short run among other short ones, a long
+// one in twice the limit, of which so at least half is free. The caller holds mu, which is let go now and then.
 func (p *pool) freshRun(n int) (first int, ok bool) {
 	near := int(min(2*p.limit.Load()/pageSize, int64(p.z.pages)))
-	for _, part := range [][2]int{{p.pageHint, near}, {0, near}, {near, p.z.pages}} {
+	hint, parts := &p.longHint, [][2]int{{p.longHint, near}, {0, near}, {near, p.z.pages}}
+	if n < longRun {
+		dense := p.dense()
+		hint, parts = &p.pageHint, [][2]int{{p.pageHint, dense}, {0, dense}, {dense, near}, {near, p.z.pages}}
+	}
+	for _, part := range parts {
 		if first, ok = p.claimRun(part[0], part[1], n); ok {
+			*hint = first + n
 			return first, true
 		}
 	}
@@ -356,7 +372,6 @@ func (p *pool) claimRun(from, end, n int) (first int, ok bool) {
 			for i := first; i < first+n; i++ {
 				p.pageMap[i/64] |= 1 << (i % 64)
 			}
-			p.pageHint = first + n
 			return first, true
 		}
 		p.breathe()

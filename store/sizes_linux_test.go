@@ -21,7 +21,7 @@ func TestSizes(t *testing.T) {
 				if end {
 					x.p.mu.Lock()
 					x.p.fresh = uint32(last)
-					x.p.pageHint = x.z.pages - 2000
+					x.p.longHint = x.z.pages - 2000
 					x.p.mu.Unlock()
 				}
 				id := x.routes(testRoute)[0]

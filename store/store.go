@@ -165,6 +165,7 @@ func (s *Store) start() {
 	if !s.opt.manual {
 		s.background.Go(s.keepReaping)
 	}
+	s.nudge() // what was there already may be more than the limit is now
 }
 
 // setReserve derives the reserve from the limit.
