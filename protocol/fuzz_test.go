@@ -110,6 +110,7 @@ func FuzzText(f *testing.F) {
 			f.Add(in, uint16(len(in)/2), uint16(7))
 		}
 	})
+	f.Add([]byte("delete noreply 1\r\n"), uint16(3), uint16(1))
 	f.Fuzz(func(t *testing.T, in []byte, cut, piece uint16) { holds(t, in, cut, piece) })
 }
 
@@ -269,7 +270,7 @@ func (w *wire) text(r *Request) {
 		fmt.Fprintf(w, "%s\r\n", r.Value)
 		return
 	case Delete:
-		fmt.Fprintf(w, "delete %s", r.Key)
+		fmt.Fprintf(w, "delete %s 0", r.Key) // the key may be noreply
 	case Incr, Decr:
 		fmt.Fprintf(w, "%s %s %d", names[r.Verb], r.Key, r.Delta)
 	case Touch:
