@@ -24,15 +24,18 @@ func (s *Store) find(q *Lookup, it *Item) bool {
 	if again {
 		var r room
 		for try := 0; again; try++ {
+			why := it.Miss
 			r.make(s, 2*int64(s.z.segment))
-			ok, again = s.get(q, it, try < 3)
+			if ok, again = s.get(q, it, try < 3); it.Miss == Absent && (!ok || it.Created) {
+				it.Miss = why // the first try has taken out what was there
+			}
 		}
 	}
 	return ok
 }
 
-// get is one try of Get. again: the item needs a field more and there is no memory for it; nothing is locked. Without more it
-// does what it can.
+// get is one try of Get. again: the item needs a field more, or is to be made, and there is no memory for it; nothing is locked
+// and no lease was opened. Without more it does what it can.
 func (s *Store) get(q *Lookup, it *Item, more bool) (ok, again bool) {
 	*it = Item{}
 	sh := s.shardOf(q.Hash)
@@ -40,7 +43,7 @@ func (s *Store) get(q *Lookup, it *Item, more bool) (ok, again bool) {
 	var k held
 	k.is = isFlushed
 	if k.slot, k.loc = sh.find(q.Hash, q.Key); k.slot == nil {
-		return s.missed(sh, q, &k, it), false
+		return s.missed(sh, q, &k, it, more)
 	}
 	r := &k.rec
 	r.decode(sh.raw(k.loc))
@@ -53,7 +56,7 @@ func (s *Store) get(q *Lookup, it *Item, more bool) (ok, again bool) {
 		it.Stale = r.state&stateSent == 0 // a placeholder was never fresh
 		sh.lease(q, it, ForStale)
 	default:
-		return s.missed(sh, q, &k, it), false
+		return s.missed(sh, q, &k, it, more)
 	}
 	ch := change{touch: q.Touch, deadline: q.Deadline}
 	if q.Touch {
@@ -106,8 +109,8 @@ func (s *Store) get(q *Lookup, it *Item, more bool) (ok, again bool) {
 }
 
 // missed ends a Get that found nothing to answer: it says why, leases the load that is due, removes what is over, and makes
-// the placeholder that the caller asked for, which is then a hit.
-func (s *Store) missed(sh *shard, q *Lookup, k *held, it *Item) bool {
+// the placeholder that the caller asked for, which is then a hit. again and more are those of get.
+func (s *Store) missed(sh *shard, q *Lookup, k *held, it *Item, more bool) (ok, again bool) {
 	it.Miss = k.missReason()
 	if it.Miss != Negative {
 		sh.lease(q, it, ForMiss)
@@ -119,11 +122,17 @@ func (s *Store) missed(sh *shard, q *Lookup, k *held, it *Item) bool {
 	}
 	if q.Vivify && sh.vivify(q, k, it, &f) {
 		s.giveBack(&f) // a data lock may follow a key lock
-		return true
+		return true, false
+	}
+	if again = q.Vivify && more; again && it.Lease.Serial != 0 {
+		sh.dropLease(it.Lease, q.Now)
 	}
 	sh.mu.Unlock()
 	s.giveBack(&f)
-	return false
+	if q.Vivify && !more {
+		s.noMemory.Add(1)
+	}
+	return false, again
 }
 
 // missReason says why k is not to be answered.

@@ -105,6 +105,50 @@ func TestMetaVivify(t *testing.T) {
 	x.wantMiss(0, "k", TTLOver)
 }
 
+// TestMetaVivifyMakesRoom: in a full store a placeholder is made at the cost of older items. Where nothing is evicted the Get is
+// a miss, with the reason and the lease that it has without a placeholder.
+func TestMetaVivifyMakesRoom(t *testing.T) {
+	x := newTester(t, Options{Memory: 2 << 20, RoomTime: time.Minute})
+	x.stop() // so that nobody else makes room
+	for i := range 100_000 {
+		if a := x.mg(0, fmt.Sprint("placeholder ", i), Lookup{Vivify: true}); !a.ok || !a.item.Created {
+			t.Fatalf("placeholder %d was not made, with %+v", i, x.Stats())
+		}
+	}
+	if st := x.Stats(); st.Evictions == 0 || st.NoMemory != 0 {
+		t.Errorf("%d evictions, %d times no memory", st.Evictions, st.NoMemory)
+	}
+	verify(t, x.Store)
+
+	x = newTester(t, Options{Memory: 2 << 20, NoEvict: true})
+	id := x.routes(testRoute)[0]
+	for i := 0; x.write(Set, 0, fmt.Sprint("key ", i), long, 0) == Stored; i++ {
+	}
+	made := 0
+	for i := range 20_000 {
+		route := RouteID(i % 2 * int(id))
+		before := x.Stats().NoMemory
+		a := x.mg(route, fmt.Sprint("placeholder ", i), Lookup{Vivify: true})
+		if a.ok {
+			made++
+			continue
+		}
+		if counted := x.Stats().NoMemory - before; counted != 1 {
+			t.Fatalf("counted %d times", counted)
+		}
+		if a.item.Miss != Absent || (a.leased.Serial != 0) != (route != 0 && !a.item.NoRoom) {
+			t.Fatalf("the miss: %+v", a.item)
+		}
+		if route != 0 && !a.item.NoRoom {
+			x.EndLease(a.leased)
+		}
+	}
+	if made == 20_000 {
+		t.Error("never full")
+	}
+	verify(t, x.Store)
+}
+
 // TestMetaOnARoute: the win token of a route's item is its lease, and a placeholder does not kill it.
 func TestMetaOnARoute(t *testing.T) {
 	x, id := newRouted(t)

@@ -240,31 +240,43 @@ func (s *Store) Oversized(op WriteOp, key []byte, hash uint64, route RouteID, no
 	s.giveBack(&f)
 }
 
-// concat is append and prepend: the old value is read and the new one put under one hold of the key's lock.
+// concat is one append or prepend. A short value is read and the new one put under one hold of the key's lock, a long one is
+// rebuilt.
+type concat struct {
+	buf   []byte // its capacity is for the new value
+	need  int    // the new value's length, when it was looked at last
+	grows int    // what the key's route has more of then
+	rebuild
+}
+
 func (s *Store) concat(w *Write) (Status, uint64) {
-	var buf []byte
 	var r, own room
-	grows := 0 // what the route has more of then
+	var c concat
+	defer c.drop(s)
 	rs := s.route(w.Route)
-	for try := 0; ; try++ {
-		st, cas, need := NoMemory, uint64(0), 0
-		booked, room := s.book(rs, grows, &own)
-		if room {
-			st, cas, need, grows = s.tryConcat(w, buf)
-			booked.end()
-		}
-		switch {
-		case w.Patient && own.late:
-			w.Short = Shortage{route: rs, share: int64(grows)}
-			return Later, 0
-		case !room:
+	for tries := 0; ; {
+		booked, room := s.book(rs, c.grows, &own)
+		if !room {
+			if w.Patient && own.late {
+				w.Short = Shortage{route: rs, share: int64(c.grows)}
+				return Later, 0
+			}
 			s.noMemory.Add(1)
 			return NoMemory, 0
-		case need > cap(buf):
-			buf = make([]byte, 0, need)
-		case st == NoMemory && try < 8 && r.make(s, int64(cap(buf))+pageSize):
+		}
+		st, cas, done := s.tryConcat(w, &c)
+		booked.end()
+		if !done {
+			if c.work(s, w, &r) {
+				continue
+			}
+			st, tries = NoMemory, concatTries // to make room was part of it
+		}
+		switch {
+		case st == NoMemory && tries < concatTries && r.make(s, int64(cap(c.buf))+pageSize):
+			tries++
 		case st == NoMemory && w.Patient && r.late:
-			w.Short = Shortage{bytes: int64(cap(buf)) + pageSize}
+			w.Short = Shortage{bytes: int64(cap(c.buf)) + pageSize}
 			return Later, 0
 		default:
 			if st == NoMemory {
@@ -276,9 +288,31 @@ func (s *Store) concat(w *Write) (Status, uint64) {
 	}
 }
 
-// tryConcat needs buf to have room for the new value; if not it says how much that is, and how much more it is to the key's
-// route, and does nothing.
-func (s *Store) tryConcat(w *Write, buf []byte) (st Status, cas uint64, need, grows int) {
+// concatTries is how often a concat that finds no memory makes room.
+const concatTries = 7
+
+// work does what the next tryConcat needs and no lock is needed for. False: no memory.
+func (c *concat) work(s *Store, w *Write, r *room) bool {
+	switch {
+	case c.ready: // and the key has another value by now
+		c.drop(s)
+		c.lost++
+	case c.taken:
+		value := c.buf[:c.need]
+		if w.Op == Append {
+			copy(value[copy(value, c.old):], w.Value)
+		} else {
+			copy(value[copy(value, w.Value):], c.old)
+		}
+		return c.make(s, w.Hash, value, r)
+	default:
+		c.buf = make([]byte, 0, c.need)
+	}
+	return true
+}
+
+// tryConcat is one hold of the key's lock. Unless it is done, work is to be done before the next.
+func (s *Store) tryConcat(w *Write, c *concat) (st Status, cas uint64, done bool) {
 	var f freed
 	defer s.giveBack(&f)
 	sh := s.shardOf(w.Hash)
@@ -287,12 +321,12 @@ func (s *Store) tryConcat(w *Write, buf []byte) (st Status, cas uint64, need, gr
 	k := sh.look(w.Hash, w.Key, w.Route, w.Now)
 	if !k.present() {
 		if w.Vivify {
-			return NotFound, 0, 0, 0
+			return NotFound, 0, true
 		}
-		return NotStored, 0, 0, 0
+		return NotStored, 0, true
 	}
 	if w.CAS != 0 && w.CAS != k.rec.cas {
-		return Exists, 0, 0, 0
+		return Exists, 0, true
 	}
 	old := k.rec.value
 	var ds *dataShard
@@ -302,49 +336,62 @@ func (s *Store) tryConcat(w *Write, buf []byte) (st Status, cas uint64, need, gr
 		old = ds.payload(ds.local(k.rec.handle))
 	}
 	n := len(old) + len(w.Value)
-	grows = maxHead/4 + n
+	c.need, c.grows = n, maxHead/4+n
 	if r := &k.rec; r.route == w.Route && (r.meta&metaInline != 0 || r.state&statePays != 0) {
-		grows = maxHead/4 + len(w.Value)
+		c.grows = maxHead/4 + len(w.Value)
 	}
 	tooLarge := s.TooLargeFor(len(w.Key), n)
-	if !tooLarge && cap(buf) >= n {
+	switch {
+	case tooLarge:
+		st, done = NotStored, true
+	case c.ready:
+		done = c.of(&k.rec)
+	case cap(c.buf) < n:
+	case n > s.z.privateMax && c.lost < mostLost:
+		at := 0
+		if w.Op == Prepend {
+			at = len(w.Value)
+		}
+		c.take(ds, &k.rec, old, c.buf[at:n])
+	default:
+		done = true
 		if w.Op == Append {
-			buf = append(append(buf[:0], old...), w.Value...)
+			c.buf = append(append(c.buf[:0], old...), w.Value...)
 		} else {
-			buf = append(append(buf[:0], w.Value...), old...)
+			c.buf = append(append(c.buf[:0], w.Value...), old...)
 		}
 	}
 	if ds != nil {
 		ds.mu.Unlock()
 	}
-	switch {
-	case tooLarge:
-		return NotStored, 0, 0, 0
-	case cap(buf) < n:
-		return Stored, 0, n, grows
+	if !done || tooLarge {
+		return st, 0, done
 	}
 	d := sh.redraft(&k)
 	sh.claim(&d, w.Route, w.Now)
-	d.value, d.handle, d.fetched = buf, noHandle, false
+	d.value, d.handle, d.fetched = c.buf, noHandle, false
 	d.cas = sh.chosenCAS(w.NewCAS, w.WantCAS)
-	if n > maxInline {
-		if hi, lo := s.digest(w.Hash, buf); !s.keep(&d, w.Hash, hi, lo) {
-			return NoMemory, 0, n, grows
+	if c.ready {
+		c.fill(s, &d)
+	} else if n > maxInline {
+		if hi, lo := s.digest(w.Hash, c.buf); !s.keep(&d, w.Hash, hi, lo) {
+			return NoMemory, 0, true
 		}
 	}
 	if !sh.reserve(&d, forWrite) || !sh.link(w.Hash, k.slot, k.loc, &k.rec, &d, &f) {
-		if d.handle != noHandle {
+		if d.handle != noHandle && !c.ready {
 			f.add(d.handle)
 		}
-		return NoMemory, 0, n, grows
+		return NoMemory, 0, true
 	}
+	c.spent()
 	sh.newer(w.Hash)
 	if w.Route != 0 {
 		sh.killLease(w.Hash, w.Now)
 	}
 	sh.st.total++
 	w.Size = n
-	return Stored, d.cas, n, grows
+	return Stored, d.cas, true
 }
 
 // claim makes a draft a client's item with the deadlines that it had. What the meta commands remembered of it is forgotten.
