@@ -21,7 +21,9 @@ type dataShard struct {
 	met prints   // payloads that were met once lately
 	nos []uint32 // by handle, while a snapshot is written: the payload's number in it, 0 if it is not there yet
 	no  uint32
-	_   [64]byte
+
+	search emptySearch
+	_      [64]byte
 }
 
 type dataState struct {
@@ -323,31 +325,31 @@ func (ds *dataShard) release(seg uint32) {
 	if ds.st.moveSeg == seg {
 		ds.st.moveSeg = noSegment
 	}
+	ds.search.leave(seg, m.next)
 	ds.st.segments--
 	ds.s.p.release(seg)
 }
 
-// emptiest returns the closed segment with the most dead bytes, if they are an eighth of it. What was left free at its end,
-// because the next record did not fit, is no gain: the records would leave as much elsewhere.
-func (ds *dataShard) emptiest() (uint32, bool) {
-	best, dead := noSegment, uint32(ds.s.z.segment/8)
-	for seg := ds.st.head; seg != noSegment && seg != ds.st.tail; seg = ds.s.p.meta[seg].next {
-		if m := &ds.s.p.meta[seg]; m.used-m.live > dead {
-			best, dead = seg, m.used-m.live
-		}
+// seek goes on looking for the closed segment with the most dead bytes, if they are an eighth of it, to be compacted next. It
+// returns how many it looked at; over: the search has come to its end, found or not.
+func (ds *dataShard) seek() (looked int, over bool) {
+	e := &ds.search
+	if !e.begun {
+		e.begin(ds.st.head, uint32(ds.s.z.segment/8))
 	}
-	return best, best != noSegment
+	looked = e.walk(ds.s.p.meta, ds.st.tail, searchMost)
+	if over = e.at == noSegment; over {
+		ds.st.moveSeg, ds.st.moveOff = e.best, 0
+		e.begun = false
+	}
+	return looked, over
 }
 
-// compact moves at most n records out of the emptiest segment to the end of the log. It returns how many it looked at; 0
-// means that there is nothing worth moving, or no room to move it to.
+// compact moves at most n records out of the segment that was found to the end of the log. It returns how many it looked at; 0
+// means that none was found, or that there is no room to move them to.
 func (ds *dataShard) compact(n int) int {
 	if ds.st.moveSeg == noSegment {
-		seg, ok := ds.emptiest()
-		if !ok {
-			return 0
-		}
-		ds.st.moveSeg, ds.st.moveOff = seg, 0
+		return 0
 	}
 	z := &ds.s.z
 	seg := ds.st.moveSeg

@@ -161,15 +161,30 @@ func (s *Store) compactAny(n int) int {
 
 // compactData compacts a data shard; without need only if a quarter of its segments is dead.
 func (s *Store) compactData(ds *dataShard, n int, need bool) (moved int) {
+	for more := true; more; {
+		moved, more = s.compactSome(ds, n, need)
+	}
+	return moved
+}
+
+// compactSome does compactData's work for one lock hold. more: it has only looked for what to compact, and not everywhere.
+func (s *Store) compactSome(ds *dataShard, n int, need bool) (moved int, more bool) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
 	if used := int64(s.z.segment) * ds.st.segments; !need && (ds.st.segments <= 4 || (used-ds.st.live)*4 <= used) {
-		return 0
+		return 0, false
 	}
-	began := time.Now()
-	moved = ds.compact(n)
-	s.holds.note(HoldCompact, moved, began)
-	return moved
+	began, looked := time.Now(), 0
+	if ds.st.moveSeg == noSegment {
+		var over bool
+		looked, over = ds.seek()
+		more = !over
+	}
+	if !more {
+		moved = ds.compact(n)
+	}
+	s.holds.note(HoldCompact, looked+moved, began)
+	return moved, more
 }
 
 // evictAny works on one shard until a segment is free, if that is soon, and then goes on to another, so that whole segments
@@ -210,18 +225,25 @@ func (s *Store) nextVictim() uint32 {
 func (s *Store) tidy(sh *shard, n int) (walked int, done bool) {
 	var f freed
 	sh.lock(s.Now())
-	p, m := &sh.st.logs[probation], &sh.st.logs[mainLog]
-	used := p.used + m.used
-	if sh.moving == noSegment {
-		if (used-sh.st.bytes)*deadShare > used {
-			sh.moving, sh.moved = sh.emptiest(), 0
+	began, looked := time.Now(), 0
+	for over := false; sh.moving == noSegment; {
+		if used := sh.st.logs[probation].used + sh.st.logs[mainLog].used; (used-sh.st.bytes)*deadShare > used {
+			looked, over = sh.seek()
+		} else {
+			over = true
 		}
-		if sh.moving == noSegment {
-			sh.mu.Unlock()
+		if sh.moving != noSegment {
+			break
+		}
+		s.holds.note(HoldCompact, looked, began)
+		sh.mu.Unlock()
+		if over {
 			return 0, false
 		}
+		sh.lock(s.Now())
+		began, looked = time.Now(), 0
 	}
-	seg, began := sh.moving, time.Now()
+	seg := sh.moving
 	for m := &s.p.meta[seg]; walked < n && sh.moving == seg; walked++ {
 		if sh.moved >= m.used {
 			sh.moving = noSegment
@@ -244,26 +266,32 @@ func (s *Store) tidy(sh *shard, n int) (walked int, done bool) {
 		sh.link(h, k.slot, k.loc, &k.rec, &d, nil)
 	}
 	done = sh.moving != seg
-	s.holds.note(HoldCompact, walked, began)
+	s.holds.note(HoldCompact, looked+walked, began)
 	sh.check()
 	sh.mu.Unlock()
 	s.giveBack(&f)
 	return walked, done
 }
 
-// emptiest returns the closed segment of the logs with the most dead bytes, if freeing it is worth the moves. What was left
-// free at its end does not count, as in the data segments.
-func (sh *shard) emptiest() uint32 {
-	best, dead := noSegment, uint32(sh.s.z.segment/(2*deadShare))
-	for log := range sh.st.logs {
-		l := &sh.st.logs[log]
-		for seg := l.head; seg != noSegment && seg != l.tail; seg = sh.s.p.meta[seg].next {
-			if m := &sh.s.p.meta[seg]; m.used-m.live > dead {
-				best, dead = seg, m.used-m.live
-			}
-		}
+// seek goes on looking for the closed segment of the logs with the most dead bytes, if freeing it is worth the moves, to be
+// emptied next. It returns how many it looked at; over: the search has come to its end, found or not.
+func (sh *shard) seek() (looked int, over bool) {
+	e := &sh.search
+	if !e.begun {
+		e.begin(sh.st.logs[probation].head, uint32(sh.s.z.segment/(2*deadShare)))
 	}
-	return best
+	for {
+		looked += e.walk(sh.s.p.meta, sh.st.logs[e.log].tail, searchMost-looked)
+		if e.at != noSegment {
+			return looked, false
+		}
+		if e.log++; e.log == logCount {
+			sh.moving, sh.moved = e.best, 0
+			e.begun = false
+			return looked, true
+		}
+		e.at = sh.st.logs[e.log].head
+	}
 }
 
 // step reads the record of a segment at off and moves off behind it. Its slot is nil when the index names another.

@@ -137,17 +137,11 @@ func (s *Store) reap(rest func() bool) {
 		if sh.due.Load() > s.Now().Second() {
 			continue
 		}
-		var t turn
-		for {
-			var r reaper
-			sh.lock(s.Now())
-			ok := sh.nextDue(&t, &r)
-			sh.mu.Unlock()
-			if !ok {
-				break
-			}
-			for more := true; more; {
-				if more = s.reapSome(sh, &r); !rest() {
+		s.beginTurn(sh)
+		var r reaper
+		for due, more := s.nextDue(sh, &r); more; due, more = s.nextDue(sh, &r) {
+			for due {
+				if due = s.reapSome(sh, &r); !rest() {
 					sh.lock(s.Now())
 					sh.sweep() // this look has to begin anew
 					sh.mu.Unlock()
@@ -174,44 +168,59 @@ func (s *Store) reap(rest func() bool) {
 	}
 }
 
-// turn is one pass over the segments of a shard, the oldest of each log first. Those that come due again meanwhile, or that an
-// invalidation makes due, have to wait for the next turn: however many there are, other shards get theirs.
+// turn is one pass over the segments of a shard, the oldest of each log first, over many lock holds. Those that come due again
+// meanwhile, or that an invalidation makes due, have to wait for the next turn: however many there are, other shards get theirs.
+// The shard's lock guards it, and Store.reaping sees to it that there is one at a time.
 type turn struct {
-	begun    bool
-	from     [logCount]uint64 // where it goes on
+	log      int
+	seg      uint32           // to be asked next; noSegment at the end of the log. It moves on when that is given back
+	sweep    [logCount]uint64 // segments from before it are due in any case
+	earliest uint32           // of those that were asked and not due
 	prefixes uint64           // that were invalidated before it began
 }
 
-// nextDue begins a look at the next segment of a turn whose second has come; false: there is none, and the shard's own is set.
-func (sh *shard) nextDue(t *turn, r *reaper) bool {
-	if !t.begun {
-		t.begun, t.prefixes = true, sh.seenPrefixes
-	}
-	now := sh.now.Second()
-	earliest := notDue
+// beginTurn begins a pass over the shard. What is planned from now on shows in the shard's due.
+func (s *Store) beginTurn(sh *shard) {
+	sh.lock(s.Now())
+	defer sh.mu.Unlock()
+	sh.turn = turn{seg: sh.st.logs[probation].head, earliest: notDue, prefixes: sh.seenPrefixes}
 	for log := range sh.st.logs {
-		l := &sh.st.logs[log]
-		if l.sweep > 0 {
-			for seg := l.head; seg != noSegment && sh.s.p.meta[seg].start < l.sweep; seg = sh.s.p.meta[seg].next {
-				sh.s.p.meta[seg].due = 0
+		sh.turn.sweep[log], sh.st.logs[log].sweep = sh.st.logs[log].sweep, 0
+	}
+	sh.due.Store(notDue)
+}
+
+// nextDue asks the next segments of a turn, in one lock hold, whether their second has come. due: one's has, and a look at it has
+// begun. more: the turn goes on; else it is over.
+func (s *Store) nextDue(sh *shard, r *reaper) (due, more bool) {
+	sh.lock(s.Now())
+	defer sh.mu.Unlock()
+	began, asked := time.Now(), 0
+	defer func() { s.holds.note(HoldExpire, asked, began) }()
+	now, t := sh.now.Second(), &sh.turn
+	for ; t.log < logCount; t.seg = sh.st.logs[t.log].head {
+		for t.seg != noSegment {
+			if asked == searchMost {
+				return false, true
 			}
-			l.sweep = 0
-		}
-		for seg := l.head; seg != noSegment; seg = sh.s.p.meta[seg].next {
-			m := &sh.s.p.meta[seg]
-			if m.due <= now && m.start >= t.from[log] {
-				t.from[log] = m.start + 1
+			asked++
+			seg, m := t.seg, &s.p.meta[t.seg]
+			t.seg = m.next
+			if m.due <= now || m.start < t.sweep[t.log] {
 				*r = reaper{seg: seg, log: m.log, start: m.start, sec: now, first: notDue}
 				m.due, m.first, sh.looked = notDue, notDue, seg
-				return true
+				return true, true
 			}
-			earliest = min(earliest, m.due)
+			t.earliest = min(t.earliest, m.due)
+		}
+		if t.log++; t.log == logCount {
+			break
 		}
 	}
-	sh.due.Store(earliest)
+	sh.due.Store(min(sh.due.Load(), t.earliest))
 	// Every record from before these was looked at.
 	sh.prefixes = slices.DeleteFunc(sh.prefixes, func(p shardPrefix) bool { return p.no <= t.prefixes })
-	return false
+	return false, false
 }
 
 // reapSome works on for one lock hold; false: the look is over.

@@ -23,6 +23,8 @@ type shard struct {
 	moving uint32 // segment that is being emptied; noSegment if none
 	moved  uint32 // how far
 	looked uint32 // segment that reap looks at; noSegment if none, or once it was given back
+	search emptySearch
+	turn   turn // of reap
 
 	due atomic.Uint32 // second at which the first of its segments is due for reaping; written under mu
 
@@ -211,6 +213,10 @@ func (sh *shard) release(seg uint32) {
 	if sh.looked == seg {
 		sh.looked = noSegment
 	}
+	if sh.turn.seg == seg {
+		sh.turn.seg = m.next
+	}
+	sh.search.leave(seg, m.next)
 	for _, c := range sh.cursors {
 		if c.seg == seg {
 			c.seg, c.off = m.next, 0
