@@ -116,7 +116,7 @@ func classEnd(class int) uint32 {
 	return uint32(min(uint64(4+class%4+1)<<(n-2)-1, uint64(notDue-1)))
 }
 
-// reap looks at every segment that is due. rest is called between two lock holds; false ends the work.
+// reap looks at every segment that is due, and sees to the routes' caps. rest is called between two lock holds; false ends the work.
 func (s *Store) reap(rest func() bool) {
 	s.reaping.Lock()
 	defer s.reaping.Unlock()
@@ -159,6 +159,9 @@ func (s *Store) reap(rest func() bool) {
 		}
 	}
 	s.epochs.forgetPrefixes(prefixed)
+	if !s.keepShares(rest) {
+		return
+	}
 	for i := range s.data {
 		for s.compactData(&s.data[i], s.passBackground(), false) > 0 {
 			if !rest() {

@@ -122,6 +122,26 @@ func (s *Store) evictOwn(id RouteID, most int64) bool {
 	return false
 }
 
+// keepShares takes the oldest out of each route that has more than its cap, which a reload or a smaller limit may have lowered,
+// though nobody writes to it any more. rest is as in reap; false: the work was ended.
+func (s *Store) keepShares(rest func() bool) bool {
+	if s.opt.NoEvict {
+		return true
+	}
+	for id := range s.shares {
+		for {
+			most := s.cap(s.route(RouteID(id)))
+			if most == 0 || s.shares[id].bytes.Load() <= most || !s.evictOwn(RouteID(id), most) {
+				break
+			}
+			if !rest() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // evictOldest does evictOwn's work in one shard and returns how many records it looked at.
 func (sh *shard) evictOldest(id RouteID, share *share, most int64, f *freed) (looked int) {
 	c := sh.cursors[id]

@@ -185,6 +185,46 @@ func TestShareWithoutEviction(t *testing.T) {
 	verify(t, x.Store)
 }
 
+// TestLoweredShareIsKeptWithoutWrites: a route that has more than its cap, which was lowered, loses the oldest in the background,
+// though nobody writes to it; the others lose nothing.
+func TestLoweredShareIsKeptWithoutWrites(t *testing.T) {
+	x := newTester(t, Options{Memory: 32 << 20, MaxItem: 1 << 18, RoomTime: time.Minute})
+	capped, other, large := testRoute, testRoute, testRoute
+	capped.MemoryPercent, other.Name, large.Name, large.MemoryPercent = 40, "other", "large", 10
+	ids := x.routes(capped, other, large)
+	for i := range 20_000 {
+		x.write(Set, ids[0], fmt.Sprint("key ", i), fmt.Sprintf("%0400d", i), 0)
+	}
+	for i := range 5000 {
+		x.write(Set, ids[1], fmt.Sprint("other ", i), fmt.Sprintf("%0300d", i), 0)
+	}
+	x.write(Set, ids[2], "large", fmt.Sprintf("%0100000d", 1), 0)
+	x.reapAll()
+	if st := x.Stats(); st.Evictions != 0 || st.Items != 25_001 {
+		t.Fatalf("%d items, %d evicted within the caps", st.Items, st.Evictions)
+	}
+	capped.MemoryPercent = 10
+	x.routes(capped, other, large)
+	x.reapAll()
+	most := int64(32<<20) / 100 * 10
+	st := x.RouteStats(ids[0])
+	if st.Bytes > most || st.Bytes < most*9/10 {
+		t.Errorf("%d bytes, the cap is %d", st.Bytes, most)
+	}
+	if all := x.Stats(); all.Items != 5001+st.Items || int64(all.Evictions) != 20_000-st.Items || x.RouteStats(ids[1]).Items != 5000 {
+		t.Errorf("%d items, %d of the route, %d evicted", all.Items, st.Items, all.Evictions)
+	}
+	x.want(ids[0], "key 19999", fmt.Sprintf("%0400d", 19_999))
+	capped.MemoryPercent = 5
+	x.routes(capped, other, large)
+	passes := 0
+	x.keepShares(func() bool { passes++; return passes < 3 })
+	if got := x.RouteStats(ids[0]); got.Items < st.Items-int64(3*x.passInline()) || got.Items == st.Items {
+		t.Errorf("%d items after three passes, %d before", got.Items, st.Items)
+	}
+	verify(t, x.Store)
+}
+
 // TestEveryWriteKeepsToTheShare: what makes a route's items more or larger never takes it over its cap, whichever command it is.
 func TestEveryWriteKeepsToTheShare(t *testing.T) {
 	x := newTester(t, Options{Memory: 16 << 20, MaxItem: 1 << 18, RoomTime: time.Minute})
