@@ -276,10 +276,10 @@ func (ds *dataShard) room(n int, why purpose) (off uint64, ok bool) {
 // decrement ends one reference to local handle n, and the datum with the last.
 func (ds *dataShard) decrement(n uint32) {
 	w := ds.hs[n]
+	ds.st.refs--
 	if wordRefs(w) == refMax {
 		return
 	}
-	ds.st.refs--
 	if wordRefs(w) > 1 {
 		ds.hs[n] = w - 1<<40
 		return

@@ -572,6 +572,51 @@ func tablesOf(x *index) []uint32 {
 	return offs
 }
 
+// TestMostReferencedDatumStays: a datum with as many references as its word can count stays for ever, and the figures still say
+// how many items have it.
+func TestMostReferencedDatumStays(t *testing.T) {
+	x := newTester(t, Options{Memory: 4 << 20, MaxItem: 1 << 16})
+	value := strings.Repeat("v", 5000)
+	x.write(Set, 0, "first", value, 0)
+	ds, h := x.onlyDatum(t)
+	for range refMax - 2 { // as that many items would
+		ds.reference(h)
+	}
+	for i := range 10 {
+		x.write(Set, 0, fmt.Sprint("key ", i), value, 0)
+	}
+	if st := x.Stats(); st.References != refMax-1+10 || wordRefs(ds.hs[h]) != refMax {
+		t.Errorf("%d references, %d in the word", st.References, wordRefs(ds.hs[h]))
+	}
+	for i := range 10 {
+		x.del(0, fmt.Sprint("key ", i))
+	}
+	x.del(0, "first")
+	if st := x.Stats(); st.References != refMax-2 || st.Data != 1 || st.DataBytes != int64(len(value)) {
+		t.Errorf("%d references to %d data of %d bytes", st.References, st.Data, st.DataBytes)
+	}
+	x.write(Set, 0, "again", value, 0)
+	x.want(0, "again", value)
+	if st := x.Stats(); st.Data != 1 || st.References != refMax-1 {
+		t.Errorf("%d references to %d data", st.References, st.Data)
+	}
+}
+
+// onlyDatum returns the local handle of the only payload there is, and its shard.
+func (x tester) onlyDatum(t *testing.T) (ds *dataShard, n uint32) {
+	t.Helper()
+	for i := range x.data {
+		ds = &x.data[i]
+		for n = range ds.st.handles {
+			if wordRefs(ds.hs[n]) > 0 {
+				return ds, n
+			}
+		}
+	}
+	t.Fatal("there is no payload")
+	return nil, 0
+}
+
 // TestStoreTakesMemoryBackFromTables fills it with tiny keys, flushes, and then needs the memory for large values.
 func TestStoreTakesMemoryBackFromTables(t *testing.T) {
 	x := newTester(t, Options{Memory: 8 << 20})
