@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -323,6 +324,42 @@ func TestSetMemoryBothWays(t *testing.T) {
 		t.Error("an impossible limit was taken")
 	}
 	verify(t, x.Store)
+}
+
+// TestSmallestLimitHoldsItems: where SetMemory takes a limit, every write finds room, and items stay.
+func TestSmallestLimitHoldsItems(t *testing.T) {
+	for _, tc := range []struct {
+		memory      int64 // MiB
+		size, items int
+	}{
+		{1, 100, 4000}, {1, 3000, 1000}, {1, 30_000, 200}, {4, 100, 10_000}, {8, 100, 10_000}, {8, 3000, 2000},
+		{64, 100, 40_000}, {64, 3000, 10_000}, {64, 30_000, 1000}, {1024, 3000, 20_000},
+	} {
+		t.Run(fmt.Sprintf("-m %d, %d bytes", tc.memory, tc.size), func(t *testing.T) {
+			x := newTester(t, Options{Memory: tc.memory << 20, MaxItem: 1 << 15, RoomTime: time.Minute})
+			fill := func(keys string) {
+				for i := range tc.items {
+					checkStatus(t, "set", x.write(Set, 0, fmt.Sprint(keys, i), fmt.Sprintf("%s%0*d", keys, tc.size, i), 0), Stored)
+				}
+			}
+			fill("old ")
+			least := x.leastMemory()
+			if err := x.SetMemory(least - 1); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), fmt.Sprintf("at least %d ", least)) {
+				t.Errorf("a limit below the smallest: %v", err)
+			}
+			if got := x.Stats().LimitBytes; got != tc.memory<<20 {
+				t.Errorf("the limit that was refused made it %d", got)
+			}
+			if err := x.SetMemory(least); err != nil {
+				t.Fatal(err)
+			}
+			fill("new ")
+			if st := x.Stats(); st.Items < int64(2*x.z.shards) || st.UsedBytes > least || st.NoMemory > 0 {
+				t.Errorf("%d items in %d shards, %d bytes of %d, %d refused", st.Items, x.z.shards, st.UsedBytes, least, st.NoMemory)
+			}
+			verify(t, x.Store)
+		})
+	}
 }
 
 func TestAges(t *testing.T) {

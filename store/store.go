@@ -172,7 +172,7 @@ func (s *Store) start() {
 func (s *Store) setReserve() {
 	reserve := reserveFor(uint64(s.p.limit.Load()), s.opt.MaxItem)
 	segment := int64(s.z.segment)
-	low := s.z.moves + max(min(reserve/2, 4*segment), segment) // a write may need a segment
+	low := s.z.moves + max(min(reserve/2, 4*segment), 2*segment) // a write may need one for its value and one for its key
 	s.low.Store(low)
 	s.reserve.Store(max(reserve, low))
 }
@@ -186,8 +186,17 @@ func capacityFor(memory uint64) uint64 {
 // mostMemory is the largest limit whose arena, three times as long, a handle's word can say all places of.
 const mostMemory = 512 << 30
 
-// SetMemory changes the limit, in bytes. A smaller one is reached by evicting in the background; a larger one goes up to
-// about four times the limit that Open had, or MostMemory. ErrOptions, wrapped, refuses; then nothing changed.
+// leastMemory is the smallest limit that SetMemory takes: as much as the number of shards, which follows the first limit, needs
+// for writes to find room. Each shard writes to a segment in either log and to one of data, and some are kept free.
+func (s *Store) leastMemory() int64 {
+	z := &s.z
+	least := z.fixed + z.moves + int64(z.begun+3*z.shards+8)*int64(z.segment)
+	return max(least, 2*int64(s.opt.MaxItem))
+}
+
+// SetMemory changes the limit, in bytes. A smaller one is reached by evicting in the background, and goes down to about a tenth
+// of the limit that Open had, or twice MaxItem; a larger one goes up to about four times that limit, or MostMemory. ErrOptions,
+// wrapped, refuses and names the bound; then nothing changed.
 func (s *Store) SetMemory(bytes int64) error {
 	s.routeMu.Lock()
 	defer s.routeMu.Unlock()
@@ -196,8 +205,8 @@ func (s *Store) SetMemory(bytes int64) error {
 		return fmt.Errorf("%w: memory limit of %d bytes: at most %d within the limit on the process", ErrOptions, bytes, s.opt.MostMemory)
 	case bytes > int64(s.z.capacity):
 		return fmt.Errorf("%w: memory limit of %d bytes: at most %d without a restart", ErrOptions, bytes, s.z.capacity)
-	case bytes < s.z.fixed+8*int64(s.z.segment), int64(s.opt.MaxItem) > bytes/2:
-		return fmt.Errorf("%w: memory limit of %d bytes is too small for its tables or its item size limit", ErrOptions, bytes)
+	case bytes < s.leastMemory():
+		return fmt.Errorf("%w: memory limit of %d bytes: at least %d without a restart", ErrOptions, bytes, s.leastMemory())
 	}
 	if s.a.file != nil {
 		if err := roomFor(s.a.file, uint64(bytes)); err != nil {
