@@ -123,7 +123,7 @@ func TestHandoverGoesOnWithAClient(t *testing.T) {
 					t.Fatal(err)
 				}
 				hasRead(t, s, addr, len(test.before))
-				s = goOn(s, o)
+				goOn(s, o)
 				if _, err := io.WriteString(c, test.after); err != nil {
 					t.Fatal(err)
 				}
@@ -229,7 +229,7 @@ func TestHandoverKeepsLogins(t *testing.T) {
 			t.Fatal(err)
 		}
 		in.until(s, func(n Counters) bool { return n.AuthErrors > 0 })
-		s = goOn(s, o)
+		goOn(s, o)
 		if got := in.ask("get a\r\n", "END"); got != "VALUE a 0 1\r\nx\r\nEND\r\n" {
 			t.Errorf("got %q", got)
 		}
