@@ -33,9 +33,6 @@ type Dump struct {
 // dumpPatience is how long a memcached may take for the next bytes of an answer.
 const dumpPatience = 30 * time.Second
 
-// maxDumpLine bounds a line of a list of keys: 250 bytes as %XX, and what stands behind them.
-const maxDumpLine = 2 << 10
-
 // Errors of Dump. Their texts name the remedy.
 var (
 	ErrNoMeta = errors.New("memcache: the server knows no meta commands, so it does not tell how long its items live: memcached 1.6 or later is needed")
@@ -92,8 +89,9 @@ func (c *conn) text() (string, error) {
 	return string(line), err
 }
 
-// Keys lists all keys and calls visit for each; key is valid during the call only. While visit takes its time the server waits
-// with the rest. An error of visit ends it.
+// Keys lists all keys and then calls visit for each; key is valid during the call only. An error of visit ends it. Meanwhile the list is
+// in a temporary file: memcached 1.6.18 for one holds locks of items while its list waits to be read, and who then asked for
+// those items would wait forever.
 func (d *Dump) Keys(ctx context.Context, visit func(key []byte) error) error {
 	stop := context.AfterFunc(ctx, func() { d.keys.nc.Close() })
 	defer stop()
@@ -120,6 +118,19 @@ const (
 )
 
 func (d *Dump) list(visit func(key []byte) error) error {
+	kept, err := newKeyFile()
+	if err != nil {
+		return err
+	}
+	defer kept.close()
+	if err := d.lines(kept.add); err != nil {
+		return err
+	}
+	return kept.each(visit)
+}
+
+// lines calls visit for each key as its line comes.
+func (d *Dump) lines(visit func(key []byte) error) error {
 	c := d.keys
 	// By the hash table, where the server can: items move between its lists meanwhile, and a walk along those misses some.
 	line, err := c.say("lru_crawler metadump hash\r\n")

@@ -1,6 +1,7 @@
 package memcache
 
 import (
+	"bufio"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -160,6 +161,56 @@ func TestDumpWaitsForAGrowingTable(t *testing.T) {
 	})
 	if err != nil || len(keys) != 1 || keys[0] != "a" {
 		t.Errorf("%q, %v", keys, err)
+	}
+}
+
+// TestDumpReadsTheListFirst: a server answers for no item before its list has been read, as memcached 1.6.18 does not for those whose
+// locks its list holds. It knows no walk by the hash table.
+func TestDumpReadsTheListFirst(t *testing.T) {
+	const keys, together = 200_000, 100 // more than sockets hold
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	read := make(chan struct{})
+	go func() {
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer nc.Close()
+				for lines := bufio.NewScanner(nc); lines.Scan(); {
+					answer := map[string]string{"mn": "MN\r\n", "stats": "END\r\n", "lru_crawler metadump hash": "BADCLASS invalid class id\r\n"}[lines.Text()]
+					word, rest, _ := strings.Cut(lines.Text(), " ")
+					switch {
+					case word == "mg":
+						<-read
+						_, index, _ := strings.Cut(rest, " O")
+						answer = "VA 1 f0 l0 t-1 O" + index + "\r\nv\r\n"
+					case lines.Text() == "lru_crawler metadump all":
+						w := bufio.NewWriter(nc)
+						for i := range keys {
+							fmt.Fprintf(w, "key=k%%20%d exp=-1 la=1 cas=%d fetch=no cls=1 size=%d %s\n", i, i, 100, strings.Repeat("x", 60))
+						}
+						if w.Flush() != nil {
+							return
+						}
+						close(read)
+						answer = "END\r\n"
+					}
+					if _, err := nc.Write([]byte(answer)); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	got := dumpAll(t, source(t, Options{Addr: ln.Addr().String()}), together)
+	if len(got) != keys || string(got["k 7"].Value) != "v" {
+		t.Errorf("%d items, want %d", len(got), keys)
 	}
 }
 
