@@ -73,6 +73,28 @@ func (r *Route) KeyColumns(names []string) ([]KeyColumn, error) {
 	return columns, nil
 }
 
+// KeyOf returns what appends the key of a row of the route's query for keys, in any spelling; nothing tells yet whether that is a key
+// of the route. It is for one goroutine at a time.
+func (r *Route) KeyOf(columns []KeyColumn) func(dst []byte, vals []Part) []byte {
+	at := make([]int, len(r.Parts)) // by part: its column; -1: none
+	for i := range at {
+		at[i] = slices.IndexFunc(columns, func(c KeyColumn) bool { return c.Name == r.Parts[i].Name })
+	}
+	if len(columns) == 1 && columns[0].Name == WholeKey && !slices.Contains(at, 0) {
+		return func(dst []byte, vals []Part) []byte { return append(dst, vals[0].Value...) }
+	}
+	parts := make([]Part, len(at))
+	return func(dst []byte, vals []Part) []byte {
+		for i, c := range at {
+			parts[i] = Part{}
+			if c >= 0 {
+				parts[i] = vals[c]
+			}
+		}
+		return r.Compose(dst, parts)
+	}
+}
+
 // quoteName writes a column's name for SQL. Names of parts hold no quotes.
 func quoteName(name string) string { return `q."` + name + `"` }
 

@@ -57,6 +57,7 @@ type Route struct {
 	Keys     string                                    // the query that enumerates the route's keys; empty: none. For a Lister
 	Parts    []PartSpec                                // in the pattern's order
 	Split    func(dst []Part, canonical []byte) []Part // appends the parts of a canonical key in that order; values alias the key
+	Compose  func(dst []byte, parts []Part) []byte     // appends a key with all those parts, in any spelling. Where Keys is set
 	Sources  []string                                  // names of SourceSpecs; the first that has a row answers
 	Encode   Encoding
 	Flags    uint32 // the client flags, where SetFlags; else they follow from Encode and the value

@@ -213,31 +213,10 @@ func (j *job) read(ctx context.Context, th *throttle, columns []filler.KeyColumn
 
 // composer returns what makes canonical keys of rows and adds them to a page.
 func (j *job) composer(columns []filler.KeyColumn) func(p *page, vals []filler.Part) {
-	specs := j.route.Fill.Parts
-	at := make([]int, len(specs)) // by part: its column; -1: none
-	for i := range specs {
-		at[i] = -1
-		for c := range columns {
-			if columns[c].Name == specs[i].Name {
-				at[i] = c
-			}
-		}
-	}
-	whole := len(columns) == 1 && len(specs) > 0 && columns[0].Name == filler.WholeKey && at[0] < 0
-	parts := make([]filler.Part, len(specs))
+	keyOf := j.route.Fill.KeyOf(columns)
 	var raw []byte
 	return func(p *page, vals []filler.Part) {
-		if whole {
-			raw = append(raw[:0], vals[0].Value...)
-		} else {
-			for i, c := range at {
-				parts[i] = filler.Part{}
-				if c >= 0 {
-					parts[i] = vals[c]
-				}
-			}
-			raw = j.route.Compose(raw[:0], parts)
-		}
+		raw = keyOf(raw[:0], vals)
 		begin := len(p.keys)
 		keys, route := j.w.o.Resolve(p.keys, raw)
 		if route != j.route.ID {

@@ -57,14 +57,13 @@ type Entry struct {
 
 // Route is what has to be known of a route.
 type Route struct {
-	ID      store.RouteID
-	Fill    filler.Route // with its query for keys
-	Fresh   time.Duration
-	Off     bool
-	Compose func(dst []byte, parts []filler.Part) []byte
-	Lister  filler.Lister                   // the first of its sources that can enumerate keys; nil: none can
-	Ping    func(ctx context.Context) error // asks its first source the least there is; nil: it cannot be asked
-	Close   func()                          // gives back what Lister and Ping hold; nil: nothing
+	ID     store.RouteID
+	Fill   filler.Route // with its query for keys
+	Fresh  time.Duration
+	Off    bool
+	Lister filler.Lister                   // the first of its sources that can enumerate keys; nil: none can
+	Ping   func(ctx context.Context) error // asks its first source the least there is; nil: it cannot be asked
+	Close  func()                          // gives back what Lister and Ping hold; nil: nothing
 }
 
 // Options are what a Warmer needs; all of them but MaxItem. Functions are safe for concurrent use.

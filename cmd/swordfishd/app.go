@@ -324,6 +324,14 @@ func fillerRoute(r *config.Route, id store.RouteID, table *normalizer.Table) fil
 			}
 			return dst
 		},
+		Compose: func(dst []byte, parts []filler.Part) []byte {
+			var buf [normalizer.MaxParts]normalizer.Part
+			all := buf[:0]
+			for _, p := range parts {
+				all = append(all, normalizer.Part(p))
+			}
+			return table.Compose(dst, uint16(id), all)
+		},
 		Limits: filler.Limits{
 			Batch: r.Limits.Batch, Window: r.Limits.Window, Concurrency: r.Limits.Concurrency, Rate: r.Limits.Rate,
 			Queue: r.Limits.Queue, NegativesRate: r.Limits.NegativesRate,

@@ -129,7 +129,7 @@ func (x *routeItems) route(ctx context.Context, r *filler.Route, opened sources)
 	done := make(chan struct{}, 1)
 	bulk.Done = func(time.Duration) { done <- struct{}{} }
 	bulk.Reset(r.ID)
-	spell := speller(r, columns, x.table)
+	spell := r.KeyOf(columns)
 	var raw, key []byte
 	return lister.List(ctx, r, nil, filler.Pages{
 		Most: func() (int, error) { return estimateKeys, ctx.Err() },
@@ -157,25 +157,4 @@ func (x *routeItems) route(ctx context.Context, r *filler.Route, opened sources)
 			return ctx.Err()
 		},
 	})
-}
-
-// speller returns what makes a key of a row of a route's query for keys.
-func speller(r *filler.Route, columns []filler.KeyColumn, table *normalizer.Table) func(dst []byte, vals []filler.Part) []byte {
-	at := make([]int, len(r.Parts)) // by part: its column; -1: none
-	for i := range at {
-		at[i] = slices.IndexFunc(columns, func(c filler.KeyColumn) bool { return c.Name == r.Parts[i].Name })
-	}
-	if len(columns) == 1 && columns[0].Name == filler.WholeKey && !slices.Contains(at, 0) {
-		return func(dst []byte, vals []filler.Part) []byte { return append(dst, vals[0].Value...) }
-	}
-	parts := make([]normalizer.Part, len(at))
-	return func(dst []byte, vals []filler.Part) []byte {
-		for i, c := range at {
-			parts[i] = normalizer.Part{}
-			if c >= 0 {
-				parts[i] = normalizer.Part(vals[c])
-			}
-		}
-		return table.Compose(dst, r.ID, parts)
-	}
 }

@@ -12,7 +12,6 @@ import (
 
 	"swordfish/config"
 	"swordfish/filler"
-	"swordfish/normalizer"
 	"swordfish/requestlog"
 	"swordfish/warm"
 )
@@ -97,18 +96,9 @@ func (a *app) anyRoute(c *config.Config) (warm.Route, error) {
 }
 
 func (a *app) openRoute(c *config.Config, r *config.Route) (warm.Route, error) {
-	table := a.table.Load()
 	id := a.ids[r.Name]
 	w := warm.Route{
-		ID: id, Fresh: r.Fresh, Fill: fillerRoute(r, id, table),
-		Compose: func(dst []byte, parts []filler.Part) []byte {
-			var buf [normalizer.MaxParts]normalizer.Part
-			all := buf[:0]
-			for _, p := range parts {
-				all = append(all, normalizer.Part(p))
-			}
-			return table.Compose(dst, uint16(id), all)
-		},
+		ID: id, Fresh: r.Fresh, Fill: fillerRoute(r, id, a.table.Load()),
 	}
 	for _, s := range a.filler.Stats() {
 		w.Off = w.Off || s.Name == r.Name && s.Off
