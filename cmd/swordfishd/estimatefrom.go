@@ -71,7 +71,7 @@ func unescapeCopy(b []byte) []byte {
 // readSQL reads the rows of --query, or without it what the routes have.
 func (o *estimateOptions) readSQL(ctx context.Context, c *config.Config, errOut io.Writer, add func(key, value []byte)) error {
 	if o.query == "" && o.dsn != "" {
-		return usageError{errors.New("--from=sql --dsn: --query=SQL says what the items are: SELECT key, value FROM ...; without --dsn they are those of the routes of --config")}
+		return usageError{errors.New("--from=sql --dsn: --query=SQL says what the items are, as SELECT key, value FROM items does; without --dsn they are those of the routes of --config")}
 	}
 	if o.query == "" {
 		return o.readRoutes(ctx, c, errOut, add)

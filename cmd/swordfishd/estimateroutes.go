@@ -48,7 +48,7 @@ func (o *estimateOptions) readRoutes(ctx context.Context, c *config.Config, errO
 	}
 	if len(named) == 0 {
 		return usageError{errors.New("--from=sql: no route of the configuration can list its keys; give one keys: with a query, or say by " +
-			"--query=SQL what the items are: SELECT key, value FROM ...")}
+			"--query=SQL what the items are, as SELECT key, value FROM items does")}
 	}
 	fmt.Fprintf(errOut, "without --query: the items of the routes %s\n", strings.Join(named, ", "))
 	if len(unnamed) > 0 {

@@ -33,13 +33,13 @@ func Rows(ctx context.Context, dsns []string, query string, columns int, each fu
 	rr := c.ExecParams(ctx, query, nil, nil, nil, nil)
 	if n := len(rr.FieldDescriptions()); n != 0 && n != columns {
 		_, _ = rr.Close()
-		return fmt.Errorf("postgres: the query has %d columns; write one with %d, SELECT key, value FROM ...", n, columns)
+		return fmt.Errorf("postgres: the query has %d columns; write one with %d, as SELECT key, value FROM items has", n, columns)
 	}
 	for rr.NextRow() {
 		row := rr.Values()
 		if len(row) != columns {
 			_, _ = rr.Close()
-			return fmt.Errorf("postgres: the query has %d columns; write one with %d, SELECT key, value FROM ...", len(row), columns)
+			return fmt.Errorf("postgres: the query has %d columns; write one with %d, as SELECT key, value FROM items has", len(row), columns)
 		}
 		each(row)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 
@@ -26,13 +27,15 @@ func writeRoute(file string) error {
 		return err
 	}
 	go func() {
-		var held []net.Conn // so that they stay open
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			held = append(held, c)
+			go func() {
+				defer c.Close()
+				_, _ = io.Copy(io.Discard, c) // until the server goes
+			}()
 		}
 	}()
 	return os.WriteFile(file, fmt.Appendf(nil, `admin: {listen: off}
