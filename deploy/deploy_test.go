@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,9 +31,11 @@ func TestComposeNamesWhatExists(t *testing.T) {
 	}
 	var compose struct {
 		Services map[string]struct {
-			Build   any
-			Volumes []string
-			Ports   []string
+			Build    any
+			Volumes  []string
+			Ports    []string
+			ReadOnly bool `yaml:"read_only"`
+			Tmpfs    []string
 		}
 	}
 	if err := yaml.Unmarshal(b, &compose); err != nil {
@@ -57,6 +60,9 @@ func TestComposeNamesWhatExists(t *testing.T) {
 			if _, err := os.Stat(filepath.Join("..", path)); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
+		}
+		if service.ReadOnly && !slices.Contains(service.Tmpfs, "/tmp") {
+			t.Errorf("%s has no place for temporary files", name)
 		}
 		for _, port := range service.Ports {
 			if !strings.HasPrefix(port, "127.0.0.1:") {

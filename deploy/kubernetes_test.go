@@ -68,6 +68,7 @@ type manifest struct {
 				Volumes []struct {
 					Name      string
 					ConfigMap struct{ Name string } `yaml:"configMap"`
+					EmptyDir  map[string]string     `yaml:"emptyDir"`
 				}
 			}
 		}
@@ -117,8 +118,12 @@ func TestKubernetesManifest(t *testing.T) {
 		env[e.Name] = map[string]string{"DATABASE_URL": "postgres://u:p@localhost/demo"}[e.Name] + strings.Repeat("x", 16)
 	}
 	name := c.Args[len(c.Args)-1]
-	if len(c.Mounts) != 1 || len(pod.Volumes) != 1 || pod.Volumes[0].ConfigMap.Name != file.Metadata.Name || !strings.HasPrefix(name, c.Mounts[0].Path+"/") {
+	if len(c.Mounts) != 2 || len(pod.Volumes) != 2 || pod.Volumes[0].ConfigMap.Name != file.Metadata.Name || !strings.HasPrefix(name, c.Mounts[0].Path+"/") {
 		t.Fatalf("%s is not mounted by %+v", name, c.Mounts)
+	}
+	// The root file system is read-only; temporary files have a place of their own.
+	if tmp := &pod.Volumes[1]; c.Mounts[1].Path != "/tmp" || c.Mounts[1].Name != tmp.Name || tmp.EmptyDir["sizeLimit"] == "" {
+		t.Errorf("temporary files: %+v, %+v", c.Mounts[1], *tmp)
 	}
 	conf, err := config.Load(config.Input{
 		Args: c.Args, Env: func(name string) (string, bool) { v, ok := env[name]; return v, ok },

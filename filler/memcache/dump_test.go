@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -208,9 +209,45 @@ func TestDumpReadsTheListFirst(t *testing.T) {
 			}()
 		}
 	}()
-	got := dumpAll(t, source(t, Options{Addr: ln.Addr().String()}), together)
-	if len(got) != keys || string(got["k 7"].Value) != "v" {
-		t.Errorf("%d items, want %d", len(got), keys)
+	// A container of one binary has no directory for temporary files.
+	for _, dir := range []string{t.TempDir(), filepath.Join(t.TempDir(), "absent")} {
+		t.Setenv("TMPDIR", dir)
+		read = make(chan struct{})
+		got := dumpAll(t, source(t, Options{Addr: ln.Addr().String()}), together)
+		if len(got) != keys || string(got["k 7"].Value) != "v" {
+			t.Errorf("TMPDIR=%s: %d items, want %d", dir, len(got), keys)
+		}
+	}
+}
+
+// TestKeysInMemory: what is read is what was written, and no more is held than may be.
+func TestKeysInMemory(t *testing.T) {
+	const keys = 10_000
+	keyOf := func(i int) string { return strings.Repeat("k", i%300) + fmt.Sprint(i) }
+	k := newKeyMemory(memoryMost)
+	for i := range keys {
+		if err := k.add([]byte(keyOf(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := 0
+	err := k.each(func(key []byte) error {
+		if string(key) != keyOf(n) {
+			t.Fatalf("key %d is %q", n, key)
+		}
+		n++
+		return nil
+	})
+	if err != nil || n != keys {
+		t.Errorf("%d keys, %v", n, err)
+	}
+
+	k, err, n = newKeyMemory(1<<20), nil, 0
+	for ; err == nil && n < keys; n++ {
+		err = k.add(make([]byte, 1000))
+	}
+	if !errors.Is(err, errListTooLong) || n < 900 || n > 1200 {
+		t.Errorf("after %d keys of 1000 bytes: %v", n, err)
 	}
 }
 

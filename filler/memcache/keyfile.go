@@ -9,24 +9,51 @@ import (
 	"os"
 )
 
-// keyFile is a list of keys in a temporary file without a name: it may be longer than memory allows.
+// keyFile is a list of keys in a temporary file without a name: it may be longer than memory allows. Where there is no place for such
+// a file, as in a container of one binary, the list is in memory, and bounded.
 type keyFile struct {
-	f *os.File
-	w *bufio.Writer
+	f  *os.File // nil: in memory
+	to io.ReadWriter
+	w  *bufio.Writer
 }
+
+// memoryMost is how many bytes a list has in memory at most: a million keys and more.
+const memoryMost = 64 << 20
+
+var errListTooLong = fmt.Errorf("there is no directory for temporary files, and the list is longer than %d MiB: have TMPDIR name a directory with room for it", memoryMost>>20)
 
 func newKeyFile() (*keyFile, error) {
 	f, err := os.CreateTemp("", "swordfish-keys-")
-	if err != nil {
-		return nil, fmt.Errorf("memcache: the list of keys needs a temporary file: %w", err)
+	if err != nil { // no such directory, none that may be written to, or a full one
+		return newKeyMemory(memoryMost), nil
 	}
 	if err := os.Remove(f.Name()); err != nil {
 		return nil, errors.Join(fmt.Errorf("memcache: the list of keys: %w", err), f.Close())
 	}
-	return &keyFile{f, bufio.NewWriterSize(f, 64<<10)}, nil
+	return &keyFile{f, f, bufio.NewWriterSize(f, keyBuffer)}, nil
 }
 
-func (k *keyFile) close() { _ = k.f.Close() }
+// keyBuffer is how many bytes are written and read in one go.
+const keyBuffer = 64 << 10
+
+func newKeyMemory(most int) *keyFile {
+	m := &pieces{most: most}
+	return &keyFile{nil, m, bufio.NewWriterSize(m, keyBuffer)}
+}
+
+func (k *keyFile) close() {
+	if k.f != nil {
+		_ = k.f.Close()
+	}
+}
+
+// failed says where the list is that err is about.
+func (k *keyFile) failed(err error) error {
+	if k.f == nil {
+		return fmt.Errorf("memcache: the list of keys: %w", err)
+	}
+	return fmt.Errorf("memcache: the list of keys, in a temporary file: %w; TMPDIR names another directory for it", err)
+}
 
 // add appends a key, which is copied.
 func (k *keyFile) add(key []byte) error {
@@ -37,7 +64,7 @@ func (k *keyFile) add(key []byte) error {
 		_, err = k.w.Write(key)
 	}
 	if err != nil {
-		return fmt.Errorf("memcache: the list of keys, in a temporary file: %w", err)
+		return k.failed(err)
 	}
 	return nil
 }
@@ -45,12 +72,12 @@ func (k *keyFile) add(key []byte) error {
 // each calls visit for each key that was added; key is valid during the call only. An error of visit ends it.
 func (k *keyFile) each(visit func(key []byte) error) error {
 	err := k.w.Flush()
-	if err == nil {
+	if err == nil && k.f != nil {
 		_, err = k.f.Seek(0, io.SeekStart)
 	}
 	var size [2]byte
 	var key []byte
-	for r := bufio.NewReaderSize(k.f, 64<<10); err == nil; {
+	for r := bufio.NewReaderSize(k.to, keyBuffer); err == nil; {
 		if _, err = io.ReadFull(r, size[:]); errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -65,5 +92,33 @@ func (k *keyFile) each(visit func(key []byte) error) error {
 			return err
 		}
 	}
-	return fmt.Errorf("memcache: the list of keys, in a temporary file: %w", err)
+	return k.failed(err)
+}
+
+// pieces are what was written, each a write's, and not read yet.
+type pieces struct {
+	all  [][]byte
+	size int // of what was written
+	most int
+}
+
+func (p *pieces) Write(b []byte) (int, error) {
+	if len(b) > p.most-p.size {
+		return 0, errListTooLong
+	}
+	p.all = append(p.all, append([]byte{}, b...))
+	p.size += len(b)
+	return len(b), nil
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	if len(p.all) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b, p.all[0])
+	if p.all[0] = p.all[0][n:]; len(p.all[0]) == 0 {
+		p.all[0] = nil
+		p.all = p.all[1:]
+	}
+	return n, nil
 }
