@@ -13,11 +13,13 @@
 //	               in order: uvarint bytes that it shares with the key before, uvarint length and bytes of the rest,
 //	               uvarint count
 //
-// What a crash leaves of the last block is cut off when the file is opened again, and passed over by whoever reads it.
+// A block has the keys that were asked for most, as many as there is room for. What a crash leaves of the last block is cut off when
+// the file is opened again, and passed over by whoever reads it.
 package requestlog
 
 import (
 	"bytes"
+	"cmp"
 	"compress/flate"
 	"encoding/binary"
 	"errors"
@@ -30,6 +32,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -67,6 +70,7 @@ type Log struct {
 // Stats are figures of a Log since it was opened.
 type Stats struct {
 	Blocks, Keys uint64 // written
+	Left         uint64 // keys that were left out, those asked for least: a block is to fit in half of MaxSize
 	Failed       uint64 // blocks that could not be written, and are lost
 	Size         int64  // bytes of the file, without the one before it
 }
@@ -167,8 +171,15 @@ func (l *Log) flush() error {
 	if l.keys == 0 || l.f == nil {
 		return nil
 	}
-	block := appendBlock(nil, l.counts, l.o.Now())
+	now := l.o.Now()
+	block := appendBlock(nil, l.counts, now)
 	keys := l.keys
+	for room := l.o.MaxSize/2 - int64(len(magic)); int64(len(block)) > room && keys > 1; {
+		keep := max(int(int64(keys)*room/int64(len(block)))*9/10, 1)
+		leaveOut(l.counts, keep)
+		l.written.Left += uint64(keys - keep)
+		keys, block = keep, appendBlock(block[:0], l.counts, now)
+	}
 	clear(l.counts)
 	l.keys = 0
 	if err := l.write(block); err != nil {
@@ -187,14 +198,9 @@ func (l *Log) write(block []byte) error {
 		return fmt.Errorf("a block of %d bytes does not fit in half of max_size", len(block))
 	}
 	if l.size+int64(len(block)) > half {
-		if err := os.Rename(l.o.Path, l.o.Path+".1"); err != nil {
+		if err := l.turn(); err != nil {
 			return err
 		}
-		old := l.f
-		if err := l.open(); err != nil {
-			return err
-		}
-		old.Close()
 	}
 	n, err := l.f.WriteAt(block, l.size)
 	if err != nil {
@@ -204,6 +210,21 @@ func (l *Log) write(block []byte) error {
 		return err
 	}
 	l.size += int64(len(block))
+	return nil
+}
+
+// turn begins a new file, and the one at hand becomes the one before it. Where there is no room for a new one, as on a full disk, the one
+// at hand stays.
+func (l *Log) turn() error {
+	before := l.o.Path + ".1"
+	if err := os.Rename(l.o.Path, before); err != nil {
+		return err
+	}
+	old := l.f
+	if err := l.open(); err != nil {
+		return errors.Join(err, os.Rename(before, l.o.Path))
+	}
+	old.Close()
 	return nil
 }
 
@@ -227,6 +248,24 @@ func (l *Log) Close() error {
 	closed := l.f.Close()
 	l.f = nil
 	return errors.Join(err, closed)
+}
+
+// leaveOut keeps so many keys of counts, those that were asked for most.
+func leaveOut(counts map[string]map[string]uint64, keep int) {
+	type asked struct {
+		route, key string
+		n          uint64
+	}
+	var all []asked
+	for route, group := range counts {
+		for key, n := range group {
+			all = append(all, asked{route, key, n})
+		}
+	}
+	slices.SortFunc(all, func(a, b asked) int { return cmp.Or(cmp.Compare(b.n, a.n), cmp.Compare(a.key, b.key)) })
+	for _, a := range all[keep:] {
+		delete(counts[a.route], a.key)
+	}
 }
 
 // appendBlock writes a block of counts.
@@ -328,5 +367,5 @@ func openFile(path string, create int) (*os.File, error) {
 	if st, err := os.Lstat(path); err == nil && !st.Mode().IsRegular() {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("it is no regular file")}
 	}
-	return os.OpenFile(path, os.O_RDWR|create, 0o600)
+	return os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW|create, 0o600)
 }

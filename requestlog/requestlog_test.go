@@ -214,12 +214,33 @@ func TestLogThatCannotBeWritten(t *testing.T) {
 	if _, err := Read(foreign); !errors.Is(err, ErrForeign) {
 		t.Errorf("read: %v", err)
 	}
-	l, _ := newLog(t, filepath.Join(dir, "small"), 200)
-	for i := range 200 {
-		add(t, l, "r", 1, fmt.Sprintf("r:%x", uint64(i+1)*0x9e3779b97f4a7c15))
-	}
+	l, _ := newLog(t, filepath.Join(dir, "small"), 100)
+	add(t, l, "r", 1, "r:"+strings.Repeat("long", 50))
 	if err := l.Flush(); err == nil || l.Stats().Failed != 1 {
-		t.Errorf("a block that does not fit: %v, %+v", err, l.Stats())
+		t.Errorf("a key that does not fit: %v, %+v", err, l.Stats())
+	}
+}
+
+// TestLogKeepsWhatIsAskedForMost: where a block has no room for all that was asked for, it has what was asked for most.
+func TestLogKeepsWhatIsAskedForMost(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "requests")
+	const size, keys, often = 64 << 10, 20_000, 500
+	l, _ := newLog(t, path, size)
+	for i := range keys {
+		key := fmt.Sprintf("r:%x", uint64(i+1)*0x9e3779b97f4a7c15)
+		add(t, l, "r", 1, key)
+		if i%(keys/often) == 0 {
+			add(t, l, "r", 10, key)
+		}
+	}
+	flush(t, l)
+	st := l.Stats()
+	if st.Blocks != 1 || st.Failed != 0 || st.Keys+st.Left != keys || st.Size > size/2 || st.Size < size/4 {
+		t.Errorf("stats: %+v", st)
+	}
+	entries, err := Read(path)
+	if err != nil || uint64(len(entries)) != st.Keys || len(entries) < often || entries[often-1].Count != 11 {
+		t.Errorf("%d entries, %v", len(entries), err)
 	}
 }
 
