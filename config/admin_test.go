@@ -88,3 +88,26 @@ func TestAdminErrors(t *testing.T) {
 		})
 	}
 }
+
+// Whoever asks a server that runs needs to know where it is, and nothing of what it needs itself.
+func TestAskingReadsAdminAlone(t *testing.T) {
+	const file = `
+admin: {listen: "10.0.0.1:9000", token: "${TOKEN}"}
+sources: {main: {kind: postgres, dsn: "${DATABASE_URL}"}}
+routes: [{name: half, key: written}]
+warm: {route: gone, from: table}
+`
+	for env, want := range map[string]string{"TOKEN": goodToken, "OTHER": ""} {
+		in := input(map[string]string{"f.yaml": file}, map[string]string{env: goodToken}, "--config=f.yaml")
+		in.Asking = true
+		c := mustLoad(t, in)
+		if c.Admin.Listen != "10.0.0.1:9000" || c.Admin.Token.Reveal() != want || len(c.Sources)+len(c.Routes)+len(c.Warm) > 0 {
+			t.Errorf("with %s: %+v, token %q", env, c, c.Admin.Token.Reveal())
+		}
+	}
+	in := input(map[string]string{"f.yaml": "admin: {listen: nowhere}\n"}, nil, "--config=f.yaml")
+	in.Asking = true
+	if _, err := Load(in); err == nil || !strings.Contains(err.Error(), `"nowhere" is no address`) {
+		t.Errorf("a wrong address: %v", err)
+	}
+}

@@ -120,12 +120,16 @@ type Input struct {
 	Args     []string                          // the command line behind the program's name and subcommand
 	Own      map[string]*string                // further long options with a value, such as check's --key, and where they go
 	OwnFlags map[string]*bool                  // further long options without one
+	Asking   bool                              // somebody asks a server that runs: see Load
 	Env      func(name string) (string, bool)  // default os.LookupEnv
 	ReadFile func(name string) ([]byte, error) // default os.ReadFile
 }
 
 // Load reads all layers: defaults, then --memcached-conf, then the command line, which wins; --config adds sources and
 // routes. An error is an *Error with every problem found, each with its place and a remedy.
+//
+// For somebody who only asks a server that runs, the file's part on admin is read and no other, and its token is empty where the
+// environment does not have it: whoever asks need not be able to start the server.
 func Load(in Input) (*Config, error) {
 	if in.Env == nil {
 		in.Env = os.LookupEnv

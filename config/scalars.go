@@ -173,6 +173,9 @@ func (v value) secret() (Secret, bool) {
 			return "", false
 		}
 		env, set := v.doc.l.in.Env(name)
+		if !set && v.doc.l.in.Asking {
+			return "", true
+		}
 		if !set {
 			v.fail("the environment has no %s; set it, or write the value in place of ${%s}", name, name)
 			return "", false

@@ -47,6 +47,9 @@ func (d *document) readTop(root value) {
 	fields := root.fields("sources", "routes", "admin", "warm", "request_log", "snapshot")
 	var sources, routes value
 	for _, f := range fields {
+		if d.l.in.Asking && f.name != "admin" {
+			continue
+		}
 		switch f.name {
 		case "sources":
 			sources = f.value

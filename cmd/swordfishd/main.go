@@ -157,12 +157,13 @@ command goes on later.
   --rate=2k/s                            keys a second at most, beside what the database's latency allows
   --full-speed                           whatever the database's other clients notice
   --until=95%                            enough once this share of the keys is there
+  --token-file=FILE                      the admin port's token, which may also be in the environment, as SWORDFISH_TOKEN
 
 top asks a running server over its admin port, or, where nobody answers there, over memcached's protocol. Where it is follows from the
 options that it was started with. On a terminal q leaves; elsewhere a text is written each interval.
   --admin=HOST:PORT                      ask this admin port, and nobody else
   --server=HOST:PORT                     ask here by memcached's protocol; also the path of a UNIX socket
-  --token-file=FILE                      the admin port's token
+  --token-file=FILE                      the admin port's token, as for warm
   --interval=TIME                        between two looks, 1s
   --keys=N                               of the keys asked for most, 20
   --once                                 one look

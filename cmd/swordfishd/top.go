@@ -75,6 +75,7 @@ func readTop(args []string, out io.Writer) (*topOptions, error) {
 	var at, server, tokenFile string
 	o := &topOptions{}
 	c, err := load(config.Input{
+		Asking:   true,
 		Args:     args,
 		Own:      map[string]*string{"interval": &every, "keys": &keys, "admin": &at, "server": &server, "token-file": &tokenFile},
 		OwnFlags: map[string]*bool{"once": &o.once, "json": &o.json},
@@ -88,13 +89,9 @@ func readTop(args []string, out io.Writer) (*topOptions, error) {
 	if o.keys, err = strconv.Atoi(keys); err != nil || o.keys < 0 || o.keys > topKeysMost {
 		return nil, usageError{fmt.Errorf("--keys: %q: write a number from 0 to %d", keys, topKeysMost)}
 	}
-	token := c.Admin.Token.Reveal()
-	if tokenFile != "" {
-		b, err := os.ReadFile(tokenFile)
-		if err != nil {
-			return nil, usageError{fmt.Errorf("--token-file: %w", err)}
-		}
-		token = strings.TrimSpace(string(b))
+	token, err := adminToken(c, tokenFile)
+	if err != nil {
+		return nil, err
 	}
 	switch {
 	case at != "" && server != "":
@@ -119,6 +116,27 @@ func readTop(args []string, out io.Writer) (*topOptions, error) {
 		return nil, usageError{errors.New("the admin port is off and every listener is encrypted: nobody is left to ask")}
 	}
 	return o, nil
+}
+
+// tokenName is the environment's name for the admin port's token, for those who do not have the server's environment.
+const tokenName = "SWORDFISH_TOKEN"
+
+// tokenRemedy says where a token may stand.
+const tokenRemedy = "--token-file=FILE has it, or " + tokenName + " in the environment"
+
+// adminToken finds the token of the admin port: in the file that was named, else where the server has it from, else in the environment.
+func adminToken(c *config.Config, file string) (string, error) {
+	if file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return "", usageError{fmt.Errorf("--token-file: %w", err)}
+		}
+		return strings.TrimSpace(string(b)), nil
+	}
+	if token := c.Admin.Token.Reveal(); token != "" {
+		return token, nil
+	}
+	return os.Getenv(tokenName), nil
 }
 
 // reachable is an address to connect to for one to listen on.

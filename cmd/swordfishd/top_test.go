@@ -167,7 +167,7 @@ func TestTopRefusals(t *testing.T) {
 		code int
 		want string
 	}{
-		"no token":   {[]string{at}, exitFailed, "a token is needed: --token-file=FILE"},
+		"no token":   {[]string{at}, exitFailed, "a token is needed: --token-file=FILE has it"},
 		"nobody":     {[]string{"-p", port, "-o", "admin=" + port}, exitFailed, "no server answers at http://127.0.0.1:" + port + " or at 127.0.0.1:" + port},
 		"interval":   {[]string{"--interval=1"}, exitUsage, `--interval: "1": write a time`},
 		"two ways":   {[]string{at, "--server=x"}, exitUsage, "choose one of the two"},
@@ -181,6 +181,41 @@ func TestTopRefusals(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whoever asks need not have the environment that the server was started with.
+func TestAskingNeedsNoEnvironment(t *testing.T) {
+	const token = "the-token-of-the-admin-port"
+	t.Setenv("ADMIN_TOKEN", token)
+	r := startApp(t, "admin: {listen: \"127.0.0.1:0\", token: \"${ADMIN_TOKEN}\"}\n")
+	if err := r.startAdmin(&r.config.Load().Admin); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	yaml, file := filepath.Join(dir, "swordfish.yaml"), filepath.Join(dir, "token")
+	text := fmt.Sprintf("admin: {listen: %q, token: \"${NOT_MY_TOKEN}\"}\nsources: {main: {kind: postgres, dsn: \"${NOT_MY_DATABASE}\"}}\n", r.admin.Addr())
+	for path, content := range map[string]string{yaml: text, file: token + "\n"} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask := func(want string, args ...string) {
+		t.Helper()
+		var out, errOut bytes.Buffer
+		run(args, &out, &errOut)
+		if said := out.String() + errOut.String(); !strings.Contains(said, want) || strings.Contains(said, "NOT_MY") {
+			t.Errorf("%v: %s", args, said)
+		}
+	}
+	top, warm := []string{"top", "--once", "--interval=100ms", "--config=" + yaml}, []string{"warm", "--from=log", "--config=" + yaml}
+	const warmed = "there is no log of requests" // it was let in
+	ask("a token is needed: --token-file=FILE has it, or SWORDFISH_TOKEN", top...)
+	ask("--token-file=FILE has it, or SWORDFISH_TOKEN", warm...)
+	ask("connections", append(top, "--token-file="+file)...)
+	ask(warmed, append(warm, "--token-file="+file)...)
+	t.Setenv("SWORDFISH_TOKEN", token)
+	ask("connections", top...)
+	ask(warmed, warm...)
 }
 
 func TestNumbersForPeople(t *testing.T) {

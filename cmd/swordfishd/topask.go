@@ -30,7 +30,8 @@ func askHTTP(at, token string, keys int) asker {
 	if !strings.Contains(at, "://") {
 		at = "http://" + at
 	}
-	return &httpAsker{strings.TrimSuffix(at, "/"), token, keys, &http.Client{Timeout: askTime}}
+	// No proxy of the environment: it would get the token.
+	return &httpAsker{strings.TrimSuffix(at, "/"), token, keys, &http.Client{Timeout: askTime, Transport: &http.Transport{}}}
 }
 
 func (h *httpAsker) where() string { return h.base }
@@ -57,7 +58,7 @@ func (h *httpAsker) get(ctx context.Context, path string, into any) error {
 		}
 		return nil
 	case http.StatusUnauthorized:
-		return refusedError("a token is needed: --token-file=FILE, or --config=FILE with the environment of the server")
+		return refusedError("a token is needed: " + tokenRemedy)
 	}
 	said, _ := io.ReadAll(io.LimitReader(body, 200))
 	return refusedError(fmt.Sprintf("%s: %s", resp.Status, strings.TrimSpace(string(said))))

@@ -23,9 +23,6 @@ import (
 	"swordfish/warm"
 )
 
-// tokenName is the environment's name for the admin port's token, for those who have no configuration file at hand.
-const tokenName = "SWORDFISH_TOKEN"
-
 // order is a warm-up as it was asked for on the command line.
 type order struct {
 	warm.Spec
@@ -68,28 +65,32 @@ func warmUp(args []string, out, errOut io.Writer) error {
 
 // readOrder reads the command line. A nil order was answered already.
 func readOrder(args []string, out io.Writer) (*order, error) {
-	var route, from, rate, until, addr string
+	var route, from, rate, until, addr, tokenFile string
 	var full bool
 	c, err := load(config.Input{
-		Args: joinFrom(args), Own: map[string]*string{"route": &route, "from": &from, "rate": &rate, "until": &until, "admin": &addr},
+		Asking: true,
+		Args:   joinFrom(args),
+		Own: map[string]*string{
+			"route": &route, "from": &from, "rate": &rate, "until": &until, "admin": &addr, "token-file": &tokenFile,
+		},
 		OwnFlags: map[string]*bool{"full-speed": &full},
 	}, out)
 	if err != nil || c == nil {
 		return nil, err
 	}
 	wrong := func(format string, args ...any) (*order, error) { return nil, usageError{fmt.Errorf(format, args...)} }
-	o := &order{addr: addr, token: c.Admin.Token.Reveal()}
+	o := &order{addr: addr}
+	if o.token, err = adminToken(c, tokenFile); err != nil {
+		return nil, err
+	}
 	if o.addr == "" {
-		o.addr = c.Admin.Listen
+		o.addr = reachable(c.Admin.Listen)
 	}
 	if o.addr == "" {
 		return wrong("the configuration has admin: off, and warm asks the server over that port: give it an address, such as -o admin=127.0.0.1:9696")
 	}
 	if !strings.Contains(o.addr, ":") {
 		o.addr = net.JoinHostPort("127.0.0.1", o.addr)
-	}
-	if o.token == "" {
-		o.token = os.Getenv(tokenName)
 	}
 	if from == "" {
 		return wrong("--from is missing; write --from %s", strings.Join(config.WarmForms, ", or --from "))
@@ -281,7 +282,7 @@ func refused(answer *http.Response) error {
 	remedy := ""
 	switch answer.StatusCode {
 	case http.StatusUnauthorized:
-		remedy = "; --config=FILE has the token, or " + tokenName + " in the environment"
+		remedy = "; " + tokenRemedy
 	case http.StatusNotFound:
 		remedy = "; is that the admin port of a Swordfish that can be warmed up?"
 	}
