@@ -82,8 +82,8 @@ func specOf(r *http.Request) (spec warm.Spec, err error) {
 	q := r.URL.Query()
 	spec = warm.Spec{Route: q.Get("route"), From: warm.From(q.Get("from")), Addr: q.Get("addr")}
 	if s := q.Get("rate"); s != "" {
-		if spec.Rate, err = strconv.ParseFloat(s, 64); err != nil || spec.Rate <= 0 || spec.Rate > 1e9 {
-			return spec, badRequest("rate: write a number of keys a second")
+		if spec.Rate, err = strconv.ParseFloat(s, 64); err != nil || !(spec.Rate >= warm.LeastRate && spec.Rate <= warm.MostRate) {
+			return spec, badRequest("rate: write a number of keys a second, 0.01 or more")
 		}
 	}
 	switch s := q.Get("pace"); s {

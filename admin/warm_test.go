@@ -72,6 +72,8 @@ func TestWarmRefusals(t *testing.T) {
 		"from=keys&rate=fast":       {400, "keys a second"},
 		"from=keys&pace=fast":       {400, "write full"},
 		"from=keys&rate=-1":         {400, "keys a second"},
+		"from=keys&rate=NaN":        {400, "keys a second"},
+		"from=keys&rate=1e-300":     {400, "0.01 or more"},
 		"from=keys&until=0":         {400, "1 to 100"},
 		"from=keys&until=95":        {409, "put them into a file"},
 		"from=keys&total=many":      {400, "how many keys"},

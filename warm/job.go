@@ -80,6 +80,7 @@ type job struct {
 	rateAt   time.Time
 	rateSeen int64
 	rate     float64
+	before   int64 // seen by the jobs that this one goes on from
 }
 
 func (j *job) isRunning() bool {
@@ -143,6 +144,7 @@ func (j *job) fed(ctx context.Context, f func(*feeder) error) error {
 	defer work.Wait()
 	defer stop()
 	<-ready
+	j.measureFrom()
 	feed := newFeeder(j, orElse(l.Batch, filler.DefaultBatch), th)
 	j.throttle.Store(th)
 	j.feed.Store(feed)
@@ -283,6 +285,14 @@ func (j *job) fromLog(ctx context.Context, f *feeder) error {
 	return nil
 }
 
+// measureFrom begins to measure the rate: what a job before this one looked at is no work of this one.
+func (j *job) measureFrom() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.before = j.seen.Load()
+	j.rateAt, j.rateSeen = time.Now(), j.before
+}
+
 // progress is how far the job is.
 func (j *job) progress() Progress {
 	p := Progress{
@@ -319,7 +329,7 @@ func (j *job) progress() Progress {
 		j.rateAt, j.rateSeen = now, p.Seen
 	}
 	if p.Rate = j.rate; p.Seconds > 0 && (p.Rate == 0 || j.state != Running) {
-		p.Rate = float64(p.Seen) / p.Seconds
+		p.Rate = float64(p.Seen-j.before) / p.Seconds
 	}
 	return p
 }

@@ -95,6 +95,12 @@ type Warmer struct {
 	cursors map[string]cursor
 }
 
+// Rates that can be kept, in keys a second.
+const (
+	LeastRate = 0.01
+	MostRate  = 1e9
+)
+
 // Bounds on jobs.
 const (
 	runMost  = 4  // at a time

@@ -157,7 +157,7 @@ func parseRate(s string) (float64, error) {
 		}
 	}
 	n, err := strconv.ParseFloat(digits, 64)
-	if err != nil || !(n*times > 0 && n*times <= 1e9) {
+	if err != nil || !(n*times >= warm.LeastRate && n*times <= warm.MostRate) {
 		return 0, fmt.Errorf("%q is no rate; write one such as 2k/s, keys a second", s)
 	}
 	return n * times, nil

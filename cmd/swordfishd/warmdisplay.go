@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -47,9 +48,10 @@ func (d *display) tell(p *warm.Progress) {
 		return
 	}
 	if d.bar == nil {
-		figures := decor.Any(func(decor.Statistics) string { return barText(d.last.Load()) })
+		name := decor.Any(func(st decor.Statistics) string { return barTitle(d.last.Load(), st.AvailableWidth) })
+		figures := decor.Any(func(st decor.Statistics) string { return barText(d.last.Load(), st.AvailableWidth) })
 		d.bar = d.bars.New(0, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"),
-			mpb.PrependDecorators(decor.Name(title(p))), mpb.AppendDecorators(figures))
+			mpb.PrependDecorators(name), mpb.AppendDecorators(figures))
 	}
 	d.bar.SetTotal(max(p.Total, p.Seen, 1), false)
 	d.bar.SetCurrent(p.Seen)
@@ -76,21 +78,58 @@ func title(p *warm.Progress) string {
 	return fmt.Sprintf("%s from %s ", name, p.From)
 }
 
-// barText stands behind the bar: what is there, the rate, the time that is left, and what slows it down.
-func barText(p *warm.Progress) string {
-	words := []string{fmt.Sprintf(" %5.1f%%", 100*p.Share), fmt.Sprintf("%d keys", p.Seen), fmt.Sprintf("%.0f/s", p.Rate)}
-	if left := leftText(p); left != "" {
-		words = append(words, left+" left")
+// barTitle stands before the bar, in less than half of the terminal's columns.
+func barTitle(p *warm.Progress, columns int) string {
+	name := title(p)
+	if len(name) <= columns*2/5 {
+		return name
+	}
+	if p.Route == "" {
+		name = string(p.From)
+	} else {
+		name = p.Route // a name has ASCII letters
+	}
+	return name[:min(len(name), columns/4)] + " "
+}
+
+// barText stands behind the bar: what is there, the rate, the time that is left, and what slows it down. Where the columns that are left
+// have no room for all of that and a bar, the bar goes first, and the time that is left last.
+func barText(p *warm.Progress, columns int) string {
+	const share, keys, rate, left, slower = 0, 1, 2, 3, 4
+	words := []string{fmt.Sprintf(" %5.1f%%", 100*p.Share), fmt.Sprintf("%d keys", p.Seen), fmt.Sprintf("%.0f/s", p.Rate), leftText(p), ""}
+	if words[left] != "" {
+		words[left] += " left"
 	}
 	if p.Slower > 1.1 {
-		words = append(words, fmt.Sprintf("database %.1fx slower", p.Slower))
+		words[slower] = fmt.Sprintf("database %.1fx slower", p.Slower)
 	}
-	return strings.Join(words, ", ")
+	text := func() string {
+		return strings.Join(slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "" }), ", ")
+	}
+	const bar = 12
+	for _, dropped := range []int{share, keys, slower} { // first none
+		if dropped != share {
+			words[dropped] = ""
+		}
+		if len(text()) <= columns-bar {
+			return text()
+		}
+	}
+	for _, dropped := range []int{rate, left} {
+		if len(text()) <= columns {
+			break
+		}
+		words[dropped] = ""
+	}
+	return text()
 }
 
 // progressText is a line without a terminal.
 func progressText(p *warm.Progress) string {
-	text := fmt.Sprintf("%s%s, %d looked at, %.0f/s", title(p), shareText(p), p.Seen, p.Rate)
+	text := fmt.Sprintf("%s%s, %.0f/s", title(p), shareText(p), p.Rate)
+	if p.Total > 0 {
+		text = fmt.Sprintf("%s%s, %d looked at, %.0f/s", title(p), shareText(p), p.Seen, p.Rate)
+	}
 	if left := leftText(p); left != "" {
 		text += ", " + left + " left"
 	}
@@ -99,7 +138,11 @@ func progressText(p *warm.Progress) string {
 
 // endText is the last line.
 func endText(p *warm.Progress) string {
-	text := fmt.Sprintf("%s%s after %.1fs: %d looked at, %d loaded, %d were there, %d have no row", title(p), p.State, p.Seconds, p.Seen, p.Loaded, p.Present, p.NoRow)
+	state := p.State
+	if state == warm.Running { // the server stops it as soon as it sees us gone
+		state = warm.Stopped
+	}
+	text := fmt.Sprintf("%s%s after %.1fs: %d looked at, %d loaded, %d were there, %d have no row", title(p), state, p.Seconds, p.Seen, p.Loaded, p.Present, p.NoRow)
 	if p.From == warm.Memcached || p.From == warm.Peer {
 		text = strings.Replace(text, "have no row", "had gone", 1)
 	}
