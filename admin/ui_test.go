@@ -173,7 +173,7 @@ func TestDashboardShowsWarmupsAndSnapshots(t *testing.T) {
 		}
 	}
 	for what, want := range map[string]string{
-		cell("warm", 1, 1): "all keys from keys", cell("warm", 1, 2): "running", cell("warm", 1, 5): "50,000,000",
+		cell("warm", 1, 1): "all keys of a list", cell("warm", 1, 2): "running", cell("warm", 1, 5): "50,000,000",
 		cell("warm", 2, 1): "all keys from memcached 127.0.0.1:1", cell("warm", 2, 2): "failed", cell("warm", 2, 13): jobs[0].Error,
 		cell("snapshot", 1, 1): "load", cell("snapshot", 1, 2): "loading", cell("snapshot", 1, 4): "1,234,567", cell("snapshot", 1, 5): "100 MiB",
 		cell("snapshot", 1, 6): "25.0 %", cell("snapshot", 1, 7): "617k", cell("snapshot", 1, 8): "6 s", cell("snapshot", 1, 9): "2 s",
@@ -194,8 +194,8 @@ func TestDashboardShowsWarmupsAndSnapshots(t *testing.T) {
 	for column, want := range map[int]int64{4: last.Seen, 5: last.Total, 6: last.Loaded, 7: last.Present, 8: last.NoRow, 9: last.Failed} {
 		p.Until(cell("warm", 1, column) + " === " + strconv.Quote(grouped(uint64(want))))
 	}
-	file.Store(&snapshot.Status{Options: st.Options, SavedAt: began, Error: "no space left on device"})
-	p.Until(cell("snapshot", 1, 2) + ` === "failed" && ` + cell("snapshot", 1, 10) + ` === "no space left on device"`)
+	file.Store(&snapshot.Status{Options: st.Options, SavedAt: began, Took: 8_250 * time.Microsecond, Error: "no space left on device"})
+	p.Until(cell("snapshot", 1, 2) + ` === "failed" && ` + cell("snapshot", 1, 9) + ` === "8.25 ms" && ` + cell("snapshot", 1, 10) + ` === "no space left on device"`)
 	if last.Loaded == 0 {
 		t.Errorf("%+v", last)
 	}

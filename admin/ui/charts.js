@@ -89,7 +89,10 @@ export class Charts {
       padding: [6, 4, 0, 0],
       scales: { x: { time: true, range: () => this.span() }, y: { range: (_, low, high) => spec.range || [0, high > 0 ? high * 1.08 : 1] } },
       axes: [
-        { ...axis, space: 70, size: 26, values: (u, times) => times.map((t) => (labelFits(u, t) ? clock(t) : null)) },
+        {
+          ...axis, space: (u, _, from, to, width) => (((to - from) / width) * 46 > 30 ? 46 : 70), size: 26, // whole minutes are shorter
+          values: (u, times, _, space, step) => times.map((t) => (labelFits(u, t) ? clock(t, step) : null)),
+        },
         { ...axis, size: 66, space: 26, gap: 6, incrs: spec.base === 2 ? binaryIncrements : undefined, values: (_, ticks) => ticks.map((v) => spec.unit(v)) },
       ],
       series: [{}, ...spec.series.map(([, name, c, dashed]) => ({
@@ -138,8 +141,9 @@ function labelFits(plot, t) {
   return ((max - t) / (max - min)) * plot.over.clientWidth > 30;
 }
 
-function clock(t) {
-  return new Date(t * 1000).toLocaleTimeString("en-GB");
+// clock writes a time, without seconds where all labels are at whole minutes.
+function clock(t, step) {
+  return new Date(t * 1000).toLocaleTimeString("en-GB", { timeStyle: step % 60 === 0 ? "short" : "medium" });
 }
 
 function makeLegend(spec, colour) {

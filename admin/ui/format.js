@@ -71,3 +71,8 @@ export function duration(s) {
   }
   return out.join(" ") || "0 s";
 }
+
+// took writes how long something lasted, in seconds, which may have been less than one.
+export function took(s) {
+  return s > 0 && s < 1 ? short(1000 * s) + " ms" : duration(s);
+}
