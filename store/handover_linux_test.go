@@ -67,7 +67,7 @@ func TestHandedOverStoreGoesOn(t *testing.T) {
 			other.Name = "other"
 			ids := x.routes(lasting, other)
 			for i := range 5000 {
-				x.write(Set, 0, fmt.Sprint("key ", i), fmt.Sprintf("%0*d", 1+i%700, i%400), uint32(i%2)*(x.c.now.Second()+1000))
+				x.write(Set, 0, fmt.Sprint("key ", i), digits(1+i%700, i%400), uint32(i%2)*(x.c.now.Second()+1000))
 			}
 			x.write(Set, 0, "large", strings.Repeat("large ", 30_000), 0)
 			for i := range 500 {
@@ -155,7 +155,7 @@ func TestShareHoldsAfterHandOver(t *testing.T) {
 			id := x.routes(r)[0]
 			fill := func(x tester, keys string) {
 				for i := range 5000 {
-					checkStatus(t, "set", x.write(Set, id, fmt.Sprint(keys, i), fmt.Sprintf("%0300d", i), 0), Stored)
+					checkStatus(t, "set", x.write(Set, id, fmt.Sprint(keys, i), digits(300, i), 0), Stored)
 				}
 			}
 			fill(x, "old ")

@@ -170,7 +170,7 @@ func TestSameLargeValueAtOnce(t *testing.T) {
 func TestPatientWriteIsPutOff(t *testing.T) {
 	x := newTester(t, Options{Memory: 32 << 20, MaxItem: 5 << 20, RoomTime: 1}) // a write evicts next to nothing for itself
 	for i := range 150_000 {
-		x.write(Set, 0, fmt.Sprint("small", i), fmt.Sprintf("%0200d", i), NoDeadline)
+		x.write(Set, 0, fmt.Sprint("small", i), digits(200, i), NoDeadline)
 	}
 	noMemory := x.Stats().NoMemory
 	const n, size = 8, 4_000_000
@@ -236,13 +236,13 @@ func TestRefusalsAreCheap(t *testing.T) {
 	x := newTester(t, Options{Memory: 8 << 20, NoEvict: true, RoomTime: time.Minute})
 	n := 0
 	for refused := 0; refused < 1000; n++ { // until every shard is full
-		if x.write(Set, 0, fmt.Sprint("k", n), fmt.Sprintf("%0300d", n), NoDeadline) == NoMemory {
+		if x.write(Set, 0, fmt.Sprint("k", n), digits(300, n), NoDeadline) == NoMemory {
 			refused++
 		}
 	}
 	before, refused := x.Stats().Passes, uint64(0)
 	for i := range 1000 { // a few still find a table of the index with room
-		if x.write(Set, 0, fmt.Sprint("more", i), fmt.Sprintf("%0300d", i), NoDeadline) == NoMemory {
+		if x.write(Set, 0, fmt.Sprint("more", i), digits(300, i), NoDeadline) == NoMemory {
 			refused++
 		}
 	}
@@ -253,7 +253,7 @@ func TestRefusalsAreCheap(t *testing.T) {
 		x.del(0, fmt.Sprint("k", 2*i))
 	}
 	for i := range n / 4 {
-		checkStatus(t, "a write after deletes", x.write(Set, 0, fmt.Sprint("again", i), fmt.Sprintf("%0300d", i), NoDeadline), Stored)
+		checkStatus(t, "a write after deletes", x.write(Set, 0, fmt.Sprint("again", i), digits(300, i), NoDeadline), Stored)
 	}
 	verify(t, x.Store)
 }

@@ -648,12 +648,12 @@ func TestLeaseTableKeepsPlaceForOthers(t *testing.T) {
 func TestNoRoomClosesTheWindow(t *testing.T) {
 	x := newTester(t, Options{Memory: 1 << 20, MaxItem: 1 << 12, NoEvict: true})
 	id := x.routes(testRoute)[0]
-	for i := 0; x.write(Set, 0, fmt.Sprint("key ", i), fmt.Sprintf("%0200d", i), 0) == Stored; i++ {
+	for i := 0; x.write(Set, 0, fmt.Sprint("key ", i), digits(200, i), 0) == Stored; i++ {
 	}
 	for i := 0; x.write(Set, 0, fmt.Sprint("small ", i), "v", 0) == Stored; i++ {
 	}
 	l := x.lease(id, "k")
-	if st := x.put(l, id, "k", fmt.Sprintf("%0300d", 1)); st != PutNoRoom {
+	if st := x.put(l, id, "k", digits(300, 1)); st != PutNoRoom {
 		t.Fatalf("status %d, want no room", st)
 	}
 	x.noLease(id, "k")

@@ -339,7 +339,7 @@ func TestSmallestLimitHoldsItems(t *testing.T) {
 			x := newTester(t, Options{Memory: tc.memory << 20, MaxItem: 1 << 15, RoomTime: time.Minute})
 			fill := func(keys string) {
 				for i := range tc.items {
-					checkStatus(t, "set", x.write(Set, 0, fmt.Sprint(keys, i), fmt.Sprintf("%s%0*d", keys, tc.size, i), 0), Stored)
+					checkStatus(t, "set", x.write(Set, 0, fmt.Sprint(keys, i), keys+digits(tc.size, i), 0), Stored)
 				}
 			}
 			fill("old ")

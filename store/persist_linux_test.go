@@ -92,7 +92,7 @@ func TestSavedStoreGoesOn(t *testing.T) {
 			fill := func(n int) {
 				for i := range n {
 					key := fmt.Sprint("key ", i)
-					value := fmt.Sprintf("%0*d", 1+rng.IntN(400), rng.IntN(300))
+					value := digits(1+rng.IntN(400), rng.IntN(300))
 					if i%997 == 0 {
 						value = strings.Repeat(value+"x", 20_000/len(value))
 					}
@@ -312,7 +312,7 @@ func TestSavedFileThatDoesNotFit(t *testing.T) {
 	k := newKeeper(t, Options{Memory: 2 << 20, MaxItem: 1 << 18})
 	x := k.open()
 	for i := range 5000 {
-		x.write(Set, 0, fmt.Sprint("key ", i), fmt.Sprintf("%0*d", 10+i%300, i%700), 0)
+		x.write(Set, 0, fmt.Sprint("key ", i), digits(10+i%300, i%700), 0)
 	}
 	x.write(Set, 0, "large", strings.Repeat("large ", 20_000), 0)
 	k.save(x)
@@ -356,7 +356,7 @@ func TestSavedFileThatDoesNotFit(t *testing.T) {
 		if ok, _ := x.Warm(); ok { // a print of a key or a payload: of no consequence
 			warm++
 			for i := range 5000 {
-				want := fmt.Sprintf("%0*d", 10+i%300, i%700)
+				want := digits(10+i%300, i%700)
 				if a := x.get(0, fmt.Sprint("key ", i)); a.ok && a.value != want {
 					t.Fatalf("key %d is %.50q, want %.50q", i, a.value, want)
 				}
@@ -390,7 +390,7 @@ func TestSavedFileThatDoesNotFit(t *testing.T) {
 		t.Errorf("cold: %s", why)
 	}
 	for i := range 20_000 {
-		x.write(Set, 0, fmt.Sprint("more ", i), fmt.Sprintf("%0100d", i), 0)
+		x.write(Set, 0, fmt.Sprint("more ", i), digits(100, i), 0)
 	}
 	verify(t, x.Store)
 	x.Close()
@@ -412,7 +412,7 @@ func TestSavedFileThatDoesNotFit(t *testing.T) {
 	if ok, why := x.Warm(); !ok {
 		t.Errorf("the whole file: %s", why)
 	}
-	x.want(0, "key 4999", fmt.Sprintf("%0*d", 10+4999%300, 4999%700))
+	x.want(0, "key 4999", digits(10+4999%300, 4999%700))
 	if _, err := k.tryOpen(); err == nil || !strings.Contains(err.Error(), "in use by another process") {
 		t.Errorf("a second store over the file: %v", err)
 	}
@@ -461,7 +461,7 @@ func TestSavedAboveTheLimitComesDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 60_000 {
-		x.write(Set, 0, fmt.Sprint("key ", i), fmt.Sprintf("%0300d", i), 0)
+		x.write(Set, 0, fmt.Sprint("key ", i), digits(300, i), 0)
 	}
 	k.save(x)
 	y := k.open()

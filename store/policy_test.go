@@ -20,7 +20,7 @@ func (x tester) ask(k, value string) (hit bool) {
 func TestScanSparesTheWorkingSet(t *testing.T) {
 	x := newTester(t, Options{Memory: 4 << 20, MaxItem: 1 << 16})
 	const working, scanned = 5000, 80_000
-	value := func(i int) string { return fmt.Sprintf("%0100d", i) }
+	value := func(i int) string { return digits(100, i) }
 	for round := range 6 {
 		for i := range working {
 			x.ask(fmt.Sprint("working ", i), value(i))
@@ -76,7 +76,7 @@ func TestEvictedKeysComeBack(t *testing.T) {
 				i %= circle
 			}
 			if _, _, held := look(fmt.Sprint("push ", i)); !held {
-				x.write(Set, 0, fmt.Sprint("push ", i), fmt.Sprintf("%0100d", pushed), 0)
+				x.write(Set, 0, fmt.Sprint("push ", i), digits(100, pushed), 0)
 			}
 		}
 		t.Fatalf("%s is not evicted", k)
@@ -120,7 +120,7 @@ func TestMainLogTakesWhatItWouldKeep(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			x := newTester(t, Options{Memory: 1 << 20, MaxItem: 1 << 12})
 			next := 0
-			ask := func(i int) { x.ask(fmt.Sprint("key ", i), fmt.Sprintf("%0100d", i)) }
+			ask := func(i int) { x.ask(fmt.Sprint("key ", i), digits(100, i)) }
 			for i := range 60_000 {
 				items := int(x.Stats().Items)
 				ask(next)

@@ -12,7 +12,7 @@ func TestRewritingStaysPrivate(t *testing.T) {
 	const keys = 1000
 	for range 3 {
 		for i := range keys {
-			x.write(Set, 0, fmt.Sprint("key ", i), fmt.Sprintf("%0200d", i), 0)
+			x.write(Set, 0, fmt.Sprint("key ", i), digits(200, i), 0)
 		}
 	}
 	if st := x.Stats(); st.Data > keys/50 {
@@ -20,7 +20,7 @@ func TestRewritingStaysPrivate(t *testing.T) {
 	}
 	for round := range 4 {
 		for i := range keys {
-			x.write(Set, 0, fmt.Sprint("key ", i, " ", round), fmt.Sprintf("%0200d", i), 0)
+			x.write(Set, 0, fmt.Sprint("key ", i, " ", round), digits(200, i), 0)
 		}
 	}
 	if st := x.Stats(); st.Data < keys*99/100 {

@@ -62,7 +62,7 @@ func TestExpiredLeaveByThemselves(t *testing.T) {
 					it.expiry = it.stored + d
 					ending++
 				}
-				checkStatus(t, "set", x.write(Set, 0, it.key, fmt.Sprintf("%0100d", i), it.expiry), Stored)
+				checkStatus(t, "set", x.write(Set, 0, it.key, digits(100, i), it.expiry), Stored)
 				items = append(items, it)
 			}
 			for range 100 {
@@ -118,7 +118,7 @@ func TestExpiredMemoryIsBackInTime(t *testing.T) {
 				if i%20_000 == 19_999 && life > 1 {
 					x.c.advance(time.Second / 3)
 				}
-				checkStatus(t, "set", x.write(Set, 0, fmt.Sprint("key ", i), fmt.Sprintf("%0100d", i), x.c.now.Second()+life), Stored)
+				checkStatus(t, "set", x.write(Set, 0, fmt.Sprint("key ", i), digits(100, i), x.c.now.Second()+life), Stored)
 			}
 			full := x.Stats().UsedBytes - empty
 			x.c.advance(time.Duration(life) * time.Second)
@@ -140,7 +140,7 @@ func TestExpiredMemoryIsBackInTime(t *testing.T) {
 		for sec := range 4000 {
 			for range 20 {
 				end := x.c.now.Second() + 1 + rng.Uint32N(1<<(3+rng.IntN(10)))
-				x.write(Set, 0, fmt.Sprint("key ", len(ends)), fmt.Sprintf("%0100d", len(ends)), end)
+				x.write(Set, 0, fmt.Sprint("key ", len(ends)), digits(100, len(ends)), end)
 				ends = append(ends, end)
 			}
 			x.c.advance(time.Second)
@@ -166,11 +166,11 @@ func TestMemoryComesBack(t *testing.T) {
 		for i := range n {
 			k := fmt.Sprint("key ", i)
 			if id == 0 {
-				x.write(Set, 0, k, fmt.Sprintf("%0300d", i), 0)
+				x.write(Set, 0, k, digits(300, i), 0)
 				continue
 			}
 			l := x.get(id, k).leased
-			f := Fill{Key: []byte(k), Route: id, Now: x.c.now, Value: fmt.Appendf(nil, "%0300d", i/2), Absent: i%10 == 0}
+			f := Fill{Key: []byte(k), Route: id, Now: x.c.now, Value: []byte(digits(300, i/2)), Absent: i%10 == 0}
 			if st := x.PutLease(l, &f); st != PutStored && st != PutNegative {
 				t.Fatalf("put %s: %v", k, st)
 			}
@@ -232,7 +232,7 @@ func TestReapingMixedSegmentsMovesTheRestTogether(t *testing.T) {
 		if i%3 != 0 {
 			expiry = x.c.now.Second() + 60
 		}
-		x.write(Set, 0, fmt.Sprint("key ", i), fmt.Sprintf("%0100d", i), expiry)
+		x.write(Set, 0, fmt.Sprint("key ", i), digits(100, i), expiry)
 	}
 	full := x.Stats()
 	x.c.advance(2 * time.Minute)
@@ -245,7 +245,7 @@ func TestReapingMixedSegmentsMovesTheRestTogether(t *testing.T) {
 		t.Errorf("%d bytes came back of %d that expired", gone, full.Bytes-st.Bytes)
 	}
 	for i := 0; i < 40_000; i += 3 {
-		x.want(0, fmt.Sprint("key ", i), fmt.Sprintf("%0100d", i))
+		x.want(0, fmt.Sprint("key ", i), digits(100, i))
 	}
 	verify(t, x.Store)
 }

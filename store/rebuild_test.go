@@ -246,7 +246,7 @@ func TestRebuildWithoutMemory(t *testing.T) {
 	x := newTester(t, Options{Memory: 8 << 20, NoEvict: true})
 	value := "7 " + strings.Repeat("v", 200_000)
 	x.write(Set, 0, "k", value, 0)
-	for i := 0; x.write(Set, 0, fmt.Sprint(i), fmt.Sprintf("%0200000d", i), 0) == Stored; i++ {
+	for i := 0; x.write(Set, 0, fmt.Sprint(i), digits(200000, i), 0) == Stored; i++ {
 	}
 	for _, patient := range []bool{false, true} {
 		noMemory := x.Stats().NoMemory
@@ -267,7 +267,7 @@ func TestRebuildWithoutMemory(t *testing.T) {
 func TestAppendIsPutOff(t *testing.T) {
 	x := newTester(t, Options{Memory: 32 << 20, MaxItem: 5 << 20, RoomTime: 1})
 	for i := range 150_000 {
-		x.write(Set, 0, fmt.Sprint("small", i), fmt.Sprintf("%0200d", i), NoDeadline)
+		x.write(Set, 0, fmt.Sprint("small", i), digits(200, i), NoDeadline)
 	}
 	later := 0
 	for i := range 8 {
@@ -426,7 +426,7 @@ func TestWhatCounts(t *testing.T) {
 		"another CAS":                {value: padded("5", most), cas: 1 << 50, st: Exists},
 		"no number, and another CAS": {value: strings.Repeat("x", most), cas: 1 << 50, st: Exists},
 		"no number":                  {value: strings.Repeat("x", most), st: NonNumeric},
-		"zeros before":               {value: fmt.Sprintf("%0*d", most, 41), want: padded("42", most)},
+		"zeros before":               {value: digits(most, 41), want: padded("42", most)},
 		"spaces before":              {value: fmt.Sprintf("%*d", most, 41), want: padded("42", most)},
 		"spaces alone":               {value: padded("", most), st: NonNumeric},
 		"in one hold":                {value: padded("5", 10_000), want: padded("6", 10_000)},

@@ -38,12 +38,12 @@ func TestRouteKeepsToItsShare(t *testing.T) {
 				checkStatus(t, "put", x.put(l, id, key, value), PutStored)
 			}
 			for i := range 5000 {
-				load(ids[1], fmt.Sprint("other ", i), fmt.Sprintf("%0300d", i))
-				x.write(Set, 0, fmt.Sprint("plain ", i), fmt.Sprintf("%0300d", -i-1), 0)
+				load(ids[1], fmt.Sprint("other ", i), digits(300, i))
+				x.write(Set, 0, fmt.Sprint("plain ", i), digits(300, -i-1), 0)
 			}
 			most := int64(32<<20) * tc.part / 100
 			for i := range tc.keys {
-				key, value := fmt.Sprint("key ", i), fmt.Sprintf("%0*d", tc.size, i/tc.twice)
+				key, value := fmt.Sprint("key ", i), digits(tc.size, i/tc.twice)
 				if i%3 == 0 {
 					x.write(Set, ids[0], key, value, 0)
 				} else {
@@ -63,8 +63,8 @@ func TestRouteKeepsToItsShare(t *testing.T) {
 				t.Errorf("%d evicted, %d of %d held", all.Evictions, st.Items, tc.keys)
 			}
 			for i := range 5000 {
-				x.want(ids[1], fmt.Sprint("other ", i), fmt.Sprintf("%0300d", i))
-				x.want(0, fmt.Sprint("plain ", i), fmt.Sprintf("%0300d", -i-1))
+				x.want(ids[1], fmt.Sprint("other ", i), digits(300, i))
+				x.want(0, fmt.Sprint("plain ", i), digits(300, -i-1))
 			}
 			held, late := 0, 0
 			for i := range tc.keys {
@@ -167,7 +167,7 @@ func TestShareWithoutEviction(t *testing.T) {
 	id := x.routes(r)[0]
 	stored := 0
 	for i := range 10_000 {
-		switch st := x.write(Set, id, fmt.Sprint("key ", i), fmt.Sprintf("%0300d", i), 0); st {
+		switch st := x.write(Set, id, fmt.Sprint("key ", i), digits(300, i), 0); st {
 		case Stored:
 			stored++
 		case NoMemory:
@@ -176,7 +176,7 @@ func TestShareWithoutEviction(t *testing.T) {
 		}
 	}
 	l := x.get(id, "filled").leased
-	checkStatus(t, "put", x.put(l, id, "filled", fmt.Sprintf("%0300d", -1)), PutNoRoom)
+	checkStatus(t, "put", x.put(l, id, "filled", digits(300, -1)), PutNoRoom)
 	st := x.Stats()
 	if most := int64(4<<20) / 5; st.Evictions != 0 || st.Items != int64(stored) || x.RouteStats(id).Bytes > most || stored < 1500 {
 		t.Errorf("%d of 10,000 stored, %d held, %d evicted, %d bytes", stored, st.Items, st.Evictions, x.RouteStats(id).Bytes)
@@ -193,12 +193,12 @@ func TestLoweredShareIsKeptWithoutWrites(t *testing.T) {
 	capped.MemoryPercent, other.Name, large.Name, large.MemoryPercent = 40, "other", "large", 10
 	ids := x.routes(capped, other, large)
 	for i := range 20_000 {
-		x.write(Set, ids[0], fmt.Sprint("key ", i), fmt.Sprintf("%0400d", i), 0)
+		x.write(Set, ids[0], fmt.Sprint("key ", i), digits(400, i), 0)
 	}
 	for i := range 5000 {
-		x.write(Set, ids[1], fmt.Sprint("other ", i), fmt.Sprintf("%0300d", i), 0)
+		x.write(Set, ids[1], fmt.Sprint("other ", i), digits(300, i), 0)
 	}
-	x.write(Set, ids[2], "large", fmt.Sprintf("%0100000d", 1), 0)
+	x.write(Set, ids[2], "large", digits(100000, 1), 0)
 	x.reapAll()
 	if st := x.Stats(); st.Evictions != 0 || st.Items != 25_001 {
 		t.Fatalf("%d items, %d evicted within the caps", st.Items, st.Evictions)
@@ -214,7 +214,7 @@ func TestLoweredShareIsKeptWithoutWrites(t *testing.T) {
 	if all := x.Stats(); all.Items != 5001+st.Items || int64(all.Evictions) != 20_000-st.Items || x.RouteStats(ids[1]).Items != 5000 {
 		t.Errorf("%d items, %d of the route, %d evicted", all.Items, st.Items, all.Evictions)
 	}
-	x.want(ids[0], "key 19999", fmt.Sprintf("%0400d", 19_999))
+	x.want(ids[0], "key 19999", digits(400, 19_999))
 	capped.MemoryPercent = 5
 	x.routes(capped, other, large)
 	passes := 0
@@ -233,7 +233,7 @@ func TestEveryWriteKeepsToTheShare(t *testing.T) {
 	id := x.routes(r)[0]
 	for name, write := range map[string]func(key []byte, hash uint64, n int){
 		"append": func(key []byte, hash uint64, n int) {
-			x.Write(&Write{Op: WriteOp(int(Append) + n%2), Key: key, Hash: hash, Route: id, Now: x.c.now, Value: []byte(fmt.Sprintf("%0*d", 50+n%2000*20, n)), Vivify: true})
+			x.Write(&Write{Op: WriteOp(int(Append) + n%2), Key: key, Hash: hash, Route: id, Now: x.c.now, Value: []byte(digits(50+n%2000*20, n)), Vivify: true})
 		},
 		"count": func(key []byte, hash uint64, n int) {
 			x.Delta(&Delta{Key: key, Hash: hash, Route: id, Now: x.c.now, Delta: 1 << 40, Vivify: true, WantCAS: true})
@@ -243,7 +243,7 @@ func TestEveryWriteKeepsToTheShare(t *testing.T) {
 		},
 		"load": func(key []byte, _ uint64, n int) {
 			if l := x.get(id, string(key)).leased; l.Serial != 0 {
-				x.PutLease(l, &Fill{Key: key, Route: id, Now: x.c.now, Value: []byte(fmt.Sprintf("%0*d", n%700*100, n)), Absent: n%9 == 0})
+				x.PutLease(l, &Fill{Key: key, Route: id, Now: x.c.now, Value: []byte(digits(n%700*100, n)), Absent: n%9 == 0})
 			}
 		},
 	} {
@@ -279,7 +279,7 @@ func TestWritersAtOnceKeepToTheShare(t *testing.T) {
 		wg.Go(func() {
 			for i := range 300 {
 				key := fmt.Appendf(nil, "%d|%d", w, i)
-				x.Write(&Write{Op: Set, Key: key, Hash: testHash(key), Route: id, Now: x.c.now, Value: []byte(fmt.Sprintf("%0*d", 150_000, i*4+w))})
+				x.Write(&Write{Op: Set, Key: key, Hash: testHash(key), Route: id, Now: x.c.now, Value: []byte(digits(150_000, i*4+w))})
 			}
 		})
 	}
@@ -297,7 +297,7 @@ func TestShareIsWaitedFor(t *testing.T) {
 	r.MemoryPercent = 20
 	id := x.routes(r)[0]
 	for i := range 60_000 {
-		x.write(Set, id, fmt.Sprint("small ", i), fmt.Sprintf("%0100d", i), NoDeadline)
+		x.write(Set, id, fmt.Sprint("small ", i), digits(100, i), NoDeadline)
 	}
 	later := 0
 	for i := range 4 {

@@ -38,7 +38,7 @@ func TestSizes(t *testing.T) {
 				}
 				checkStatus(t, "too large", x.write(Set, 0, "k", strings.Repeat("x", x.opt.MaxItem), 0), TooLarge)
 				for i := range 2000 {
-					key, value := fmt.Sprint("key ", i), fmt.Sprintf("%0*d", 40+i%60, i/2)
+					key, value := fmt.Sprint("key ", i), digits(40+i%60, i/2)
 					checkStatus(t, "set", x.write(Set, 0, key, value, 0), Stored)
 					x.want(0, key, value)
 					x.fill(id, "route "+key, Fill{Value: []byte(value)})

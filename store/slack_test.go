@@ -12,7 +12,7 @@ func TestValuesThatLeaveRoomInSegments(t *testing.T) {
 		t.Run(fmt.Sprint("size=", size), func(t *testing.T) {
 			x := newTester(t, Options{Memory: 16 << 20})
 			for i := range 3 * (16 << 20) / size {
-				if st := x.write(Set, 0, fmt.Sprint("key ", i), fmt.Sprintf("%0*d", size, i), NoDeadline); st != Stored {
+				if st := x.write(Set, 0, fmt.Sprint("key ", i), digits(size, i), NoDeadline); st != Stored {
 					t.Fatalf("set %d: %v; %d evictions", i, st, x.Stats().Evictions)
 				}
 			}

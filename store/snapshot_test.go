@@ -556,7 +556,7 @@ func TestSnapshotForgetsKeys(t *testing.T) {
 func TestSnapshotLeavesRoom(t *testing.T) {
 	x := newTester(t, Options{Memory: 16 << 20})
 	for i := range 60_000 {
-		x.write(Set, 0, fmt.Sprint("key ", i), fmt.Sprintf("%0100d", i), 0)
+		x.write(Set, 0, fmt.Sprint("key ", i), digits(100, i), 0)
 		if i >= 10_000 && i%10 == 0 {
 			for j := i - 10_000; j < i; j += 2_000 {
 				x.get(0, fmt.Sprint("key ", j))
@@ -600,7 +600,7 @@ func TestSnapshotLeavesRoom(t *testing.T) {
 	r := snapshotRoute
 	id := x.routes(r)[0]
 	for i := range 2000 {
-		x.fill(id, fmt.Sprint("row ", i), Fill{Value: []byte(fmt.Sprintf("%0500d", i))})
+		x.fill(id, fmt.Sprint("row ", i), Fill{Value: []byte(digits(500, i))})
 	}
 	all = x.save(nil)
 	y = newTester(t, Options{Memory: 32 << 20})
@@ -619,7 +619,7 @@ func TestSnapshotReadiesIndex(t *testing.T) {
 	x := newTester(t, Options{Memory: 32 << 20})
 	const items = 60_000
 	for i := range items {
-		x.write(Set, 0, fmt.Sprint("key ", i), fmt.Sprintf("%0300d", i), 0)
+		x.write(Set, 0, fmt.Sprint("key ", i), digits(300, i), 0)
 	}
 	all := x.save(nil)
 	rand.New(rand.NewPCG(1, 1)).Shuffle(items, func(i, j int) { // as with another seed

@@ -118,7 +118,7 @@ func TestOnEvictOfAShare(t *testing.T) {
 	told := uint64(0)
 	x.OnEvict(func(*Evicted) { told++ })
 	for i := range 2000 {
-		x.write(Set, id, fmt.Sprint("key ", i), fmt.Sprintf("%0400d", i), 0)
+		x.write(Set, id, fmt.Sprint("key ", i), digits(400, i), 0)
 	}
 	if st := x.Stats(); st.Evictions == 0 || told != st.Evictions {
 		t.Errorf("%d evictions, told of %d", st.Evictions, told)
