@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -192,7 +193,8 @@ func (m *manager) wants(first string) []string {
 	return got
 }
 
-// The service tells its manager when it serves, reloads and stops, and gets along with the system calls that the unit leaves it.
+// The service tells its manager when it serves, reloads, is upgraded and stops, and gets along with the system calls that the unit
+// leaves it.
 func TestServiceUnderManager(t *testing.T) {
 	strace, err := exec.LookPath("strace")
 	if err != nil {
@@ -215,8 +217,12 @@ func TestServiceUnderManager(t *testing.T) {
 	cmd := exec.Command(strace, append([]string{"-D", "-f", "-qq", "-o", trace}, strings.Fields(line)...)...)
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+filepath.Join(dir, "notify"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var said bytes.Buffer
-	cmd.Stderr = &said
+	said, err := os.Create(filepath.Join(dir, "stderr")) // no pipe: the next process has it, too, and Wait would wait for that
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer said.Close()
+	cmd.Stderr = said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -225,6 +231,8 @@ func TestServiceUnderManager(t *testing.T) {
 	t.Cleanup(func() {
 		if t.Failed() {
 			_ = cmd.Process.Kill() // an error says that it has ended
+			log, _ := os.ReadFile(said.Name())
+			t.Logf("standard error:\n%s", log)
 		}
 	})
 
@@ -256,17 +264,47 @@ func TestServiceUnderManager(t *testing.T) {
 		m.wants("READY=1")
 		ask("get k\r\n", "VALUE k 0 1")
 	}
-	if err := cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+
+	if err := os.WriteFile(config, []byte("routes: []\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m.wants("STOPPING=1")
+	if err := cmd.Process.Signal(syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	told, _ := strings.CutPrefix(m.hears()[0], "MAINPID=")
+	next, err := strconv.Atoi(told)
+	if err != nil {
+		t.Fatalf("told %q, want the process id of the next", told)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			_ = syscall.Kill(next, syscall.SIGKILL) // an error says that it has ended
+		}
+	})
+	m.wants("READY=1")
 	select {
 	case err := <-ended:
 		if err != nil {
-			t.Errorf("it ended with %v: %s", err, said.Bytes())
+			t.Errorf("it ended with %v", err)
 		}
 	case <-time.After(patience):
-		t.Fatal("it does not stop")
+		t.Fatal("it does not leave the service to the next")
+	}
+	ask("get k\r\n", "VALUE k 0 1")
+
+	if err := syscall.Kill(next, syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	m.wants("STOPPING=1")
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); ; <-tick.C { // it is not our child
+		if _, err := os.Stat(memory + ".meta"); err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("it does not stop, or leaves no items")
+		}
 	}
 	calls := traced(t, trace)
 	if len(calls) < 20 {
