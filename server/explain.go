@@ -2,11 +2,13 @@ package server
 
 import (
 	"encoding/hex"
+	"strconv"
 	"time"
 
 	"swordfish/filler"
 	"swordfish/hasher"
 	"swordfish/normalizer"
+	"swordfish/protocol"
 	"swordfish/store"
 )
 
@@ -36,6 +38,7 @@ type ExplainedItem struct {
 	Exptime  *int64 `json:"exptime_in,omitempty"`
 	Touched  bool   `json:"exptime_by_client,omitempty"` // of a filled item
 	Outdated bool   `json:"outdated,omitempty"`          // stale whatever its age: a client, a reload or a change said so
+	Ahead    bool   `json:"refresh_ahead,omitempty"`     // fresh, and so near its end that a GET has it loaded
 	InVain   bool   `json:"asked_in_vain,omitempty"`     // a client's item: the source had nothing to replace it by
 	Flags    uint32 `json:"flags"`
 	CAS      uint64 `json:"cas,omitempty"` // 0: no client has seen one
@@ -49,7 +52,7 @@ type ExplainedItem struct {
 
 // ExplainedLoad is how the key is loaded.
 type ExplainedLoad struct {
-	Lease    string   `json:"lease"`               // none, queued, sent, settling, asked
+	Lease    string   `json:"lease"`               // none, queued, sent, settling, settled, asked
 	LeaseFor string   `json:"lease_for,omitempty"` // what it was opened for: miss, stale, refresh, warm
 	Until    *float64 `json:"lease_until,omitempty"`
 	Off      bool     `json:"route_off"`
@@ -142,7 +145,7 @@ func queryParameters(n *normalizer.Explanation, l *filler.Loading) []Parameter {
 func explainItem(h *store.Explanation, id store.RouteID, now store.Time) *ExplainedItem {
 	digest := hasher.WireDigest(h.Value)
 	it := &ExplainedItem{
-		Age: max(int64(now.Second())-int64(h.Since), 0), Touched: h.Touched, Outdated: h.Outdated, InVain: h.Asked, Flags: h.Flags, CAS: h.CAS,
+		Age: max(int64(now.Second())-int64(h.Since), 0), Touched: h.Touched, Outdated: h.Outdated, Ahead: h.Ahead, InVain: h.Asked, Flags: h.Flags, CAS: h.CAS,
 		Fetched: h.Fetched, Size: len(h.Value), Digest: hex.EncodeToString(digest[:]), Shared: h.Shared, Keys: h.Keys,
 		Fresh: until(h.Fresh, now), Stale: until(h.Stale, now), Keep: until(h.Keep, now), Negative: until(h.Negative, now),
 		Exptime: until(h.Deadline, now),
@@ -193,7 +196,8 @@ func (s *Server) explainLoad(h *store.Explanation, l *filler.Loading, now store.
 }
 
 var leaseNames = [...]string{
-	store.LeaseNone: "none", store.LeaseQueued: "queued", store.LeaseSent: "sent", store.LeaseSettling: "settling", store.LeaseAsked: "asked",
+	store.LeaseNone: "none", store.LeaseQueued: "queued", store.LeaseSent: "sent", store.LeaseSettling: "settling",
+	store.LeaseSettled: "settled", store.LeaseAsked: "asked",
 }
 
 // answer says in a sentence what a GET gets and what follows from it.
@@ -201,6 +205,9 @@ func (x *Explanation) answer(h *store.Explanation) string {
 	get := "a miss"
 	if h.Worth == store.WorthFresh || h.Worth == store.WorthStale {
 		get = "the value"
+	}
+	if len(x.Key) > protocol.MaxKey {
+		return "an error: no command takes a key of more than " + strconv.Itoa(protocol.MaxKey) + " bytes"
 	}
 	if x.Load == nil {
 		if get == "a miss" {
@@ -214,13 +221,15 @@ func (x *Explanation) answer(h *store.Explanation) string {
 // follows says whether a GET has the key loaded.
 func (l *ExplainedLoad) follows(h *store.Explanation) string {
 	switch {
+	case h.Ahead && h.Lease == store.LeaseNone && !l.Off:
+		return ", and has it loaded anew, since it is fresh for a short time yet"
 	case h.Worth == store.WorthFresh:
 		return ""
 	case h.Worth == store.WorthNegative && l.Refused:
 		return "; it is never asked for, since the query's parameter types refuse a part of it"
 	case h.Worth == store.WorthNegative:
 		return "; the source has no row, and is not asked again yet"
-	case h.Lease == store.LeaseQueued && l.Off, h.Lease == store.LeaseNone && l.Off:
+	case l.Off && (h.Lease == store.LeaseQueued || h.Lease == store.LeaseNone || h.Lease == store.LeaseSettling || h.Lease == store.LeaseSettled):
 		return "; nothing is loaded, since the route is off"
 	case h.Lease == store.LeaseQueued && l.Down:
 		return "; its load waits until a source can be reached"
@@ -230,6 +239,8 @@ func (l *ExplainedLoad) follows(h *store.Explanation) string {
 		return "; it is being loaded"
 	case h.Lease == store.LeaseAsked:
 		return "; it was asked for in vain just now, and is not asked for again yet"
+	case h.Lease == store.LeaseSettled:
+		return "; it was loaded since a client has deleted it, and is loaded once more when that is settled"
 	case h.Lease == store.LeaseSettling:
 		return ", and has it loaded; what comes counts as stale, since a client has just deleted it"
 	case l.Down:

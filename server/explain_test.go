@@ -41,7 +41,7 @@ func newExplained(t *testing.T) *explained {
 	x.now.Store(1_000_000)
 	st := newStore(t, store.Options{Clock: func() store.Time { return store.Time(x.now.Load()) }})
 	ids, err := st.SetRoutes([]store.Route{{
-		Name: "characteristics", KeyPrint: 1, QueryPrint: 1, Fresh: 60, Stale: 600, Keep: 21600, Negative: 20, Settle: time.Second,
+		Name: "characteristics", KeyPrint: 1, QueryPrint: 1, Fresh: 60, Stale: 600, Keep: 21600, Negative: 20, Settle: time.Second, Ahead: 6,
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -150,6 +150,10 @@ func TestExplainTranscripts(t *testing.T) {
 			x.load(1, 2, 3, 4)
 			x.ask("gets " + x.key(3) + "\r\n")
 		}},
+		{"fresh, loaded ahead", "chr|country=IN|dev=1|h=896|os=ios", func(x *explained) {
+			x.load(1)
+			x.pass(56 * time.Second)
+		}},
 		{"stale", "chr|country=IN|dev=1|h=896|os=ios", func(x *explained) {
 			x.load(1)
 			x.pass(72 * time.Second)
@@ -182,6 +186,15 @@ func TestExplainTranscripts(t *testing.T) {
 			x.load(1)
 			x.ask("delete " + x.key(1) + "\r\n")
 		}},
+		{"deleted by a client and loaded", "chr|country=IN|dev=1|h=896|os=ios", func(x *explained) {
+			x.load(1)
+			x.ask("delete " + x.key(1) + "\r\n")
+			x.load(1)
+		}},
+		{"deleted by a client, route off", "chr|country=IN|dev=1|h=896|os=ios", func(x *explained) {
+			x.ask("delete " + x.key(1) + "\r\n")
+			x.ask("route characteristics off\r\n")
+		}},
 		{"leased, being loaded", "chr|country=IN|dev=1|h=896|os=ios", func(x *explained) {
 			x.gate, x.began = make(chan struct{}), make(chan struct{})
 			x.ask("get " + x.key(1) + "\r\n")
@@ -198,6 +211,7 @@ func TestExplainTranscripts(t *testing.T) {
 		}},
 		{"plain key, absent", "session:42", func(x *explained) {}},
 		{"malformed composite key", "chr|country=IN|dev=one|os=ios", func(x *explained) {}},
+		{"too long a key", strings.Repeat("k", 251), func(x *explained) {}},
 		{"unknown part", "chr|country=IN|dev=1|os=ios|brand=x", func(x *explained) {}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

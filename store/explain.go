@@ -38,6 +38,7 @@ const (
 	LeaseQueued              // open, and its query was not sent yet
 	LeaseSent                // open, and void at Explanation.LeaseUntil
 	LeaseSettling            // the key was deleted: what is loaded until LeaseUntil counts as stale
+	LeaseSettled             // it was loaded while it settled, and is not loaded again before LeaseUntil
 	LeaseAsked               // the last load brought nothing to put: no other before LeaseUntil
 )
 
@@ -52,6 +53,7 @@ type Explanation struct {
 	Outdated bool   // stale whatever its age: a client or a change said so
 	Asked    bool   // a client's item: the last load found nothing to replace it by
 	Touched  bool   // a client has set the exptime of a filled item
+	Ahead    bool   // fresh for so short a time yet that a GET has it loaded
 	Fetched  bool   // read since it was stored
 	Deadline uint32 // exptime; NoDeadline: none
 	Flags    uint32
@@ -107,6 +109,7 @@ func (s *Store) Explain(key []byte, hash uint64, route RouteID, now Time) (x Exp
 		x.Asked = r.state&stateAsked != 0
 		x.Touched = r.state&stateTouched != 0
 		x.ends(r, rs, hash)
+		x.Ahead = x.Worth == WorthFresh && sh.nearsEnd(r, hash, now)
 	}
 	x.Value, x.Keys = bytes.Clone(r.value), 1
 	if r.meta&metaInline == 0 {
@@ -155,6 +158,8 @@ func (sh *shard) explainLease(x *Explanation, hash uint64, now Time) {
 	over := e.b.serial[e.i] <= sh.goneSerial(e.b.route[e.i])
 	until := Time(e.b.deadline[e.i])
 	switch state := e.b.state[e.i]; {
+	case state == leaseSettling && !over && e.b.serial[e.i] != 0:
+		x.Lease, x.LeaseUntil = LeaseSettled, until
 	case state == leaseSettling:
 		x.Lease, x.LeaseUntil = LeaseSettling, until
 	case over:

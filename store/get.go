@@ -49,7 +49,7 @@ func (s *Store) get(q *Lookup, it *Item, more bool) (ok, again bool) {
 	r.decode(sh.raw(k.loc))
 	switch k.is = sh.judge(r, k.loc, q.Hash, q.Route, q.Now); k.is {
 	case isFresh:
-		if r.route != 0 && sh.nearsEnd(r, q) {
+		if r.route != 0 && sh.nearsEnd(r, q.Hash, q.Now) {
 			sh.lease(q, it, ForAhead)
 		}
 	case isStale:
@@ -168,13 +168,13 @@ func (sh *shard) lease(q *Lookup, it *Item, why Urgency) {
 
 // nearsEnd tells whether a fresh item that is being read is close enough to the end of its freshness to be loaded again, so
 // that it is never served stale. A client's item that was asked for in vain has its own window.
-func (sh *shard) nearsEnd(r *record, q *Lookup) bool {
+func (sh *shard) nearsEnd(r *record, hash uint64, now Time) bool {
 	rs := sh.s.route(r.route)
 	if rs == nil || rs.Ahead == 0 || r.state&stateAsked != 0 {
 		return false
 	}
-	sec := q.Now.Second()
-	return sec-min(sec, r.filled)+rs.Ahead >= rs.freshFor(q.Hash)
+	sec := now.Second()
+	return sec-min(sec, r.filled)+rs.Ahead >= rs.freshFor(hash)
 }
 
 // expire removes a record that judge found over.
