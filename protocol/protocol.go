@@ -45,7 +45,6 @@ const (
 	Verbosity
 	Stats
 	Shutdown
-	LogLevel
 	Admin // an operator's word: Request.Word
 	Noop  // meta, binary
 	Debug // meta
@@ -94,7 +93,7 @@ type Request struct {
 	Classes Classes // lru_crawler crawl, metadump, mgdump
 
 	Word  []byte    // Admin: the command
-	Args  [3][]byte // stats, shutdown, log_level, Admin: the words after the command
+	Args  [3][]byte // stats, shutdown, Admin: the words after the command
 	NArgs int       // how many there were; only the first three are in Args
 }
 

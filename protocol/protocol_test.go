@@ -10,7 +10,7 @@ import (
 
 var names = [...]string{
 	Get: "get", Gets: "gets", Gat: "gat", Gats: "gats", Set: "set", Add: "add", Replace: "replace", Append: "append", Prepend: "prepend",
-	CAS: "cas", Incr: "incr", Decr: "decr", Version: "version", Stats: "stats", Shutdown: "shutdown", LogLevel: "log_level", Quit: "quit",
+	CAS: "cas", Incr: "incr", Decr: "decr", Version: "version", Stats: "stats", Shutdown: "shutdown", Quit: "quit",
 }
 
 // say writes a request as one line, the pieces of a list of keys joined as they come.
@@ -71,7 +71,7 @@ func (s *say) request(r *Request) {
 		fmt.Fprintf(s, "admin %q args %q", r.Word, r.Args[:min(r.NArgs, 3)])
 	case Login:
 		fmt.Fprintf(s, "login %q %q", r.User, r.Password)
-	case Version, Quit, Stats, Shutdown, LogLevel:
+	case Version, Quit, Stats, Shutdown:
 		fmt.Fprintf(s, "%s args %q", names[r.Verb], r.Args[:min(r.NArgs, 3)])
 	}
 	s.inKeys = false
@@ -227,7 +227,7 @@ var parseTests = []struct{ name, in, want string }{
 		"verbosity 1|verbosity 1 noreply|refused BF|refused BF noreply|refused BF|refused BF"},
 	{"plain words", "stats\r\nstats \r\nstats a b c d\r\nversion x\r\nversion noreply\r\nquit noreply\r\n",
 		`stats args []|stats args []|stats args ["a" "b" "c"]|version args ["x"]|version args ["noreply"]|quit args ["noreply"]`},
-	{"own words", "log_level debug\r\nlog_level\r\nshutdown\r\nshutdown graceful\r\nwatch\r\nwatch f mut e c d\r\nwatch proxyreqs s r\r\nwatch x\r\nwatch fetchers x\r\n", `log_level args ["debug"]|refused BF|shutdown args []|shutdown args ["graceful"]|watch 1|watch 11111|watch 100000|watch 0|watch 0`},
+	{"own words", "log_level debug\r\nlog_level\r\nshutdown\r\nshutdown graceful\r\nwatch\r\nwatch f mut e c d\r\nwatch proxyreqs s r\r\nwatch x\r\nwatch fetchers x\r\n", `admin "log_level" args ["debug"]|admin "log_level" args []|shutdown args []|shutdown args ["graceful"]|watch 1|watch 11111|watch 100000|watch 0|watch 0`},
 	{"operator's words", "help\r\n routes unmatched\r\nroute a off noreply\nrouting\nqueue a b c d\n", `admin "help" args []|admin "routes" args ["unmatched"]|admin "route" args ["a" "off" "noreply"] noreply|refused E|admin "queue" args ["a" "b" "c"]`},
 	{"cache_memlimit", "cache_memlimit 64\r\ncache_memlimit 1000000000 noreply\r\ncache_memlimit\r\n", "cache_memlimit 64|cache_memlimit 1000000000 noreply|refused E"},
 	{"lru_crawler", "lru_crawler e\r\nlru_crawler disable\r\nlru_crawler crawl all\r\nlru_crawler crawl ,\r\nlru_crawler m hash\r\nlru_crawler mg 2,1\r\nlru_crawler mg 2,3\r\nlru_crawler mg 1,64\r\nlru_crawler mg 0\r\n",

@@ -449,15 +449,9 @@ func (p *Parser) parseAdmin(line []byte) Status {
 		return Ready
 	case "watch":
 		return p.parseWatch(line)
-	case "log_level":
-		r.Verb = LogLevel
-		if r.NArgs == 0 {
-			return p.refuse(BadFormat)
-		}
-		return Ready
 	case "cache_memlimit", "lru", "lru_crawler", "slabs":
 		return p.parseTune(string(p.word(line, 0)), line)
-	case "help", "explain", "top", "dedup", "routes", "route", "invalidate", "refresh", "reload", "queue", "sources", "snapshot", "warm", "refresh_certs":
+	case "help", "explain", "top", "dedup", "routes", "route", "invalidate", "refresh", "reload", "queue", "sources", "snapshot", "warm", "log_level", "refresh_certs":
 		r.Verb, r.Word = Admin, p.word(line, 0)
 		return Ready
 	}

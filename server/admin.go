@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -49,7 +50,7 @@ const certsWord = "refresh_certs"
 
 // mayAdmin tells whether a client may send r, as far as r is for operators only.
 func (s *Server) mayAdmin(r *protocol.Request, local bool) bool {
-	if r.Verb != protocol.LogLevel && (r.Verb != protocol.Admin || string(r.Word) == certsWord) {
+	if r.Verb != protocol.Admin || string(r.Word) == certsWord {
 		return true
 	}
 	return s.o.AdminWords == WordsAny || s.o.AdminWords == WordsLocal && local
@@ -77,6 +78,8 @@ func (s *Server) admin(r *protocol.Request, out []byte) []byte {
 		return done(out, s.SwitchRoute(args[0], args[1] == "off"))
 	case name == "invalidate" && n == 1:
 		return done(out, s.Invalidate(args[0]))
+	case name == "log_level" && n == 1:
+		return done(out, s.setLogLevel(args[0]))
 	case name == "routes" && n == 1 && args[0] == "unmatched":
 		for _, shape := range s.Unmatched() {
 			l.line("%d %s", shape.Count, printable(shape.Text))
@@ -189,6 +192,17 @@ func noRoute(name string) error {
 	return fmt.Errorf("there is no route %q; routes lists them", name)
 }
 
+func (s *Server) setLogLevel(level string) error {
+	if s.o.SetLogLevel == nil {
+		return errors.New("log_level is not available")
+	}
+	if err := s.o.SetLogLevel(level); err != nil {
+		return err
+	}
+	s.o.Logger.Info().Str("log_level", level).Msg("log level changed by a client")
+	return nil
+}
+
 // SwitchRoute stops loading for a route, or begins again. An error is for the one who asked.
 func (s *Server) SwitchRoute(name string, off bool) error {
 	if s.o.Filler == nil || !s.o.Filler.SetOff(name, off) {
@@ -217,8 +231,11 @@ func (s *Server) Invalidate(what string) error {
 		return nil
 	}
 	canonical, id := s.resolve(what)
-	if id == 0 {
-		return noRoute(what)
+	switch {
+	case what == "*":
+		return errors.New("a prefix has something before the *; flush_all forgets everything")
+	case id == 0:
+		return fmt.Errorf("%q is neither a route nor a key of one: routes lists them, and delete removes a plain key", what)
 	}
 	s.o.Store.Delete(canonical, s.o.Seed.Key(canonical), id, s.o.Store.Now(), 0)
 	s.o.Logger.Info().Str("key", what).Msg("key invalidated by an operator")

@@ -41,7 +41,12 @@ func TestAdminWords(t *testing.T) {
 		{"route nobody on", "CLIENT_ERROR", "CLIENT_ERROR there is no route \"nobody\"; routes lists them\r\n"},
 		{"route user maybe", "CLIENT_ERROR", "CLIENT_ERROR usage: route NAME on|off\r\n"},
 		{"route", "CLIENT_ERROR", "CLIENT_ERROR usage: route NAME on|off\r\n"},
-		{"invalidate nobody", "CLIENT_ERROR", "CLIENT_ERROR there is no route \"nobody\"; routes lists them\r\n"},
+		{"invalidate nobody", "CLIENT_ERROR", "CLIENT_ERROR \"nobody\" is neither a route nor a key of one: routes lists them, and delete removes a plain key\r\n"},
+		{"invalidate *", "CLIENT_ERROR", "CLIENT_ERROR a prefix has something before the *; flush_all forgets everything\r\n"},
+		{"log_level", "CLIENT_ERROR", "CLIENT_ERROR usage: log_level LEVEL\r\n"},
+		{"log_level a b", "CLIENT_ERROR", "CLIENT_ERROR usage: log_level LEVEL\r\n"},
+		{"log_level debug", "CLIENT_ERROR", "CLIENT_ERROR log_level is not available\r\n"},
+		{"log_level debug noreply\r\nversion", "VERSION", "VERSION 1.6.45\r\n"},
 		{"invalidate", "CLIENT_ERROR", "CLIENT_ERROR usage: invalidate NAME|PREFIX*|KEY\r\n"},
 		{"invalidate a b", "CLIENT_ERROR", "CLIENT_ERROR usage: invalidate NAME|PREFIX*|KEY\r\n"},
 		{"routes all", "CLIENT_ERROR", "CLIENT_ERROR usage: routes, or routes unmatched\r\n"},
@@ -73,7 +78,7 @@ func TestAdminWords(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", step.ask, got, step.want)
 		}
 	}
-	for word, want := range map[string]string{"help": "invalidate NAME|PREFIX*", "queue": "user queued=0 batches_in_flight=0\r\nuser miss queued=0 came="} {
+	for word, want := range map[string]string{"help": "invalidate NAME|PREFIX*|KEY forget", "queue": "user queued=0 batches_in_flight=0\r\nuser miss queued=0 came="} {
 		if got := c.ask(word+"\r\n", "END"); !strings.Contains(got, want) {
 			t.Errorf("%s: got %q", word, got)
 		}

@@ -240,8 +240,6 @@ func (w *worker) command(r *protocol.Request, out []byte) []byte {
 			w.srv.o.SetVerbose(int(level))
 		}
 		return protocol.AppendReply(out, protocol.OK)
-	case protocol.LogLevel:
-		return w.setLogLevel(string(r.Args[0]), out)
 	case protocol.Stats:
 		w.publish()
 		return w.srv.appendStats(out, r, w.conn)
@@ -412,18 +410,6 @@ func (w *worker) memLimit(megabytes uint32) protocol.Reply {
 	}
 	w.srv.log.Info().Uint32("mib", megabytes).Msg("memory limit changed by a client")
 	return protocol.OK
-}
-
-func (w *worker) setLogLevel(level string, out []byte) []byte {
-	set := w.srv.o.SetLogLevel
-	if set == nil {
-		return protocol.AppendClientError(out, "log_level is not available")
-	}
-	if err := set(level); err != nil {
-		return protocol.AppendClientError(out, err.Error())
-	}
-	w.srv.o.Logger.Info().Str("log_level", level).Msg("log level changed by a client")
-	return protocol.AppendReply(out, protocol.OK)
 }
 
 // shutdownCommand runs shutdown and tells whether the connection is to be closed.

@@ -321,7 +321,7 @@ func TestInvalidateKey(t *testing.T) {
 	if got := x.ask("set session:1 0 0 1\r\nx\r\nset other:1 0 0 1\r\ny\r\ninvalidate session*\r\nget session:1 other:1\r\n"); got != "STORED\r\nSTORED\r\nOK\r\nVALUE other:1 0 1\r\ny\r\nEND\r\n" {
 		t.Errorf("by prefix: got %q", got)
 	}
-	if got := x.ask("invalidate session:1\r\n"); got != "CLIENT_ERROR there is no route \"session:1\"; routes lists them\r\n" {
+	if got := x.ask("invalidate session:1\r\n"); got != "CLIENT_ERROR \"session:1\" is neither a route nor a key of one: routes lists them, and delete removes a plain key\r\n" {
 		t.Errorf("a plain key: got %q", got)
 	}
 }

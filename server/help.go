@@ -50,7 +50,7 @@ var words = []word{
 		"It is written to the configured file while clients go on. OK does not wait for it: snapshot status tells how it goes.",
 	}},
 	{"snapshot status", "", "the snapshot being written or loaded, or the last one", nil},
-	{"log_level", "LEVEL", "trace, debug, info, warn, error", nil},
+	{"log_level", "LEVEL", "how much is logged: trace, debug, info, warn or error", nil},
 	{"help", "[WORD]", "this, or more on one word", nil},
 }
 
@@ -71,7 +71,7 @@ func usage(out []byte, name string) []byte {
 func helpText(l *text, name string) bool {
 	if name == "" {
 		for i := range words {
-			l.line("%-22s %s", words[i].usage(), words[i].about)
+			l.line("%-27s %s", words[i].usage(), words[i].about)
 		}
 		l.line("stats, stats routes, stats fish, stats settings, stats conns, stats reset")
 		return true

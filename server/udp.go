@@ -184,7 +184,7 @@ func (l *udpLoop) shutdown(ctx context.Context) error {
 // anybody can write any sender on a datagram.
 func notOverUDP(r *protocol.Request) bool {
 	switch r.Verb {
-	case protocol.Watch, protocol.LogLevel:
+	case protocol.Watch:
 		return true
 	case protocol.Crawler:
 		return r.Crawl == protocol.Metadump || r.Crawl == protocol.Mgdump

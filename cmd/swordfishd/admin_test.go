@@ -228,7 +228,7 @@ func TestAdminActs(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"/api/route?name=nobody&state=on": `there is no route \"nobody\"; routes lists them`, "/api/refresh?key=plain": "no route takes this key",
-		"/api/log_level?level=loud": "no such level", "/api/invalidate?what=plain": `there is no route \"plain\"`,
+		"/api/log_level?level=loud": "no such level", "/api/log_level?level=disabled": "no such level", "/api/invalidate?what=plain": `\"plain\" is neither a route nor a key of one`,
 	} {
 		if code, body := r.http("POST", path, ""); code != http.StatusConflict || !strings.Contains(body, want) {
 			t.Errorf("%s: %d %s", path, code, body)
