@@ -61,7 +61,7 @@ type Status struct {
 	Failed  uint64
 
 	Loading   bool
-	LoadedAt  time.Time // when it began; zero: none was asked for
+	LoadedAt  time.Time // when it began; zero: none was asked for, or there was none
 	Loaded    Loaded
 	LoadTook  time.Duration
 	LoadError string
@@ -98,14 +98,20 @@ func (k *Keeper) runLoad(l *Load, path string) {
 	k.mu.Lock()
 	k.load, k.cut = nil, k.ctx.Err() != nil
 	took := time.Since(k.st.LoadedAt)
-	k.st.Loaded, k.st.LoadTook = done, took
-	if err != nil {
+	absent := errors.Is(err, fs.ErrNotExist)
+	switch {
+	case absent: // a first start, which is no failure
+		k.st.LoadedAt = time.Time{}
+	case err != nil:
 		k.st.LoadError = err.Error()
+	}
+	if !absent {
+		k.st.Loaded, k.st.LoadTook = done, took
 	}
 	k.mu.Unlock()
 	e, what := k.log.Info(), "snapshot loaded"
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case absent:
 		k.log.Info().Str("file", path).Msg("there is no snapshot to load yet")
 		return
 	case err != nil && done.Read() == 0:

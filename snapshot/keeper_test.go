@@ -101,6 +101,28 @@ func TestKeeperSchedule(t *testing.T) {
 	})
 }
 
+// TestKeeperFirstStart: where there is no snapshot yet, none was loaded, which is no failure. What is no snapshot is one.
+func TestKeeperFirstStart(t *testing.T) {
+	dir := t.TempDir()
+	foreign := filepath.Join(dir, "foreign")
+	if err := os.WriteFile(foreign, []byte("a shopping list"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{filepath.Join(dir, "none"): "", foreign: "load failed at="} {
+		var log logs
+		k := New(open(t, 8).Store, Options{Path: path, Load: true}, zerolog.New(&log))
+		k.Load()
+		k.Stop(context.Background())
+		st, lines := k.Status(), k.status()
+		if failed := want != ""; st.LoadedAt.IsZero() == failed || (st.LoadError != "") != failed || strings.Contains(lines, "\nload ") != failed || !strings.Contains(lines, want) {
+			t.Errorf("%s: %+v\n%s", path, st, lines)
+		}
+		if want == "" && !strings.Contains(log.String(), "there is no snapshot to load yet") {
+			t.Errorf("log: %s", log.String())
+		}
+	}
+}
+
 // TestKeeperRefusals: what a save waits for, and what a stop leaves alone.
 func TestKeeperRefusals(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "snapshot")

@@ -34,8 +34,11 @@ func (st *Status) Lines() []string {
 		return all
 	}
 	state, l := "done", &st.Loaded
-	if st.Loading {
+	switch {
+	case st.Loading:
 		state = "under way"
+	case st.LoadError != "":
+		state = "failed"
 	}
 	text := fmt.Sprintf("load %s at=%s bytes=%d of=%d seconds=%.1f", state, moment(st.LoadedAt), l.Bytes, l.Size, st.LoadTook.Seconds())
 	for r, n := range l.Items {
