@@ -51,12 +51,39 @@ func (s *screen) close() {
 
 func (s *screen) write(text string) { _, _ = s.out.WriteString(text) } // an error shows in keys, which end
 
-// draw shows lines, as far as the terminal has room for them.
-func (s *screen) draw(lines []string) {
+// size returns the terminal's columns and lines.
+func (s *screen) size() (width, height int) {
 	width, height, err := term.GetSize(int(s.out.Fd()))
 	if err != nil || width < 1 || height < 1 {
-		width, height = 80, 24
+		return 80, 24
 	}
+	return width, height
+}
+
+// fold breaks what is wider than the terminal behind commas and semicolons, up to the first empty line: tables follow it.
+func fold(lines []string, width int) []string {
+	const indent = "          "
+	var all []string
+	for i, line := range lines {
+		if line == "" {
+			return append(all, lines[i:]...)
+		}
+		for len(line) > width {
+			at := max(strings.LastIndex(line[:width], "; "), strings.LastIndex(line[:width], ", "))
+			if at < len(indent) {
+				break
+			}
+			all = append(all, line[:at+1])
+			line = indent + line[at+2:]
+		}
+		all = append(all, line)
+	}
+	return all
+}
+
+// draw shows lines, as far as the terminal has room for them.
+func (s *screen) draw(lines []string) {
+	width, height := s.size()
 	var b strings.Builder
 	b.WriteString("\x1b[H")
 	for i, line := range lines[:min(len(lines), height)] {

@@ -238,7 +238,8 @@ func topOnTerminal(ctx context.Context, o *topOptions, from asker, last *figures
 		case err != nil:
 			s.draw(append([]string{from.where() + ": " + printableKey(err.Error()) + "; asked again", ""}, shown...))
 		default:
-			shown = append(now.since(last).lines(from.where(), true), "", "q leaves")
+			width, _ := s.size()
+			shown = append(fold(now.since(last).lines(from.where(), true), width), "", "q leaves")
 			last = now
 			s.draw(shown)
 		}

@@ -218,6 +218,37 @@ func TestAskingNeedsNoEnvironment(t *testing.T) {
 	ask(warmed, warm...)
 }
 
+// On a narrow terminal what stands above the tables is folded, and nothing of it is lost.
+func TestTopIsFolded(t *testing.T) {
+	r := topped(t)
+	from := askHTTP(r.admin.Addr().String(), "", 10)
+	f, err := from.ask(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := f.since(f).lines(from.where(), true)
+	head := slices.Index(lines, "")
+	words := func(lines []string) string { return strings.Join(strings.Fields(strings.Join(lines, " ")), " ") }
+	for _, width := range []int{40, 60, 80, 200} {
+		got := fold(lines, width)
+		at := slices.Index(got, "")
+		if words(got) != words(lines) || !slices.Equal(got[at:], lines[head:]) {
+			t.Errorf("%d columns: %q", width, got)
+		}
+		for _, line := range got[:at] {
+			if len(line) > width && width > 40 {
+				t.Errorf("%d columns: %q", width, line)
+			}
+		}
+		if width == 200 && at != head {
+			t.Errorf("folded without need: %q", got)
+		}
+	}
+	if got := fold(lines, 5); words(got) != words(lines) {
+		t.Errorf("5 columns: %q", got)
+	}
+}
+
 func TestNumbersForPeople(t *testing.T) {
 	for v, want := range map[float64]string{0: "0", 3: "3", 0.25: "0.25", 12.34: "12.3", 123.4: "123", 9999: "9999", 12345: "12.3 k", 464184: "464 k", 2e6: "2000 k", 1.5e7: "15.0 M"} {
 		if got := short(v); got != want {
