@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"os"
+
 	"swordfish/filler"
 	"swordfish/server"
 	"swordfish/store"
@@ -9,6 +11,7 @@ import (
 // Stats is the answer of /api/stats. Counters run from the start.
 type Stats struct {
 	Version     string  `json:"version"`
+	Pid         int     `json:"pid"`
 	Uptime      float64 `json:"uptime_seconds"`
 	Workers     int64   `json:"workers"`
 	Connections struct {
@@ -76,7 +79,7 @@ type Hold struct {
 func (a *Admin) stats() Stats {
 	st := a.o.Server.Stats()
 	n, s := &st.Counters, &st.Store
-	v := Stats{Version: a.o.Version, Uptime: st.Uptime.Seconds(), Workers: st.Workers, Sets: n.CmdSet}
+	v := Stats{Version: a.o.Version, Pid: os.Getpid(), Uptime: st.Uptime.Seconds(), Workers: st.Workers, Sets: n.CmdSet}
 	c := &v.Connections
 	c.Open, c.Limit, c.Opened, c.Rejected = st.Connections, st.MaxConnections, st.TotalConnections, st.RejectedConnections
 	c.Idle, c.Slow, c.Received, c.Sent = n.IdleKicks, n.SlowDrops, n.BytesRead, n.BytesWritten

@@ -33,6 +33,9 @@ type topOptions struct {
 	once  bool
 	json  bool
 	ask   []asker // the first that answers is asked from then on
+
+	// own says that the admin port was not chosen, and the listener was: another server of this machine may have that port.
+	own bool
 }
 
 const (
@@ -57,7 +60,7 @@ func top(args []string, out, _ io.Writer) error {
 	}()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	from, first, err := firstAnswer(ctx, o.ask)
+	from, first, err := firstAnswer(ctx, o.ask, o.own)
 	if err != nil {
 		return err
 	}
@@ -101,6 +104,7 @@ func readTop(args []string, out io.Writer) (*topOptions, error) {
 	case server != "":
 		o.ask = []asker{askText(server, o.keys)}
 	default:
+		o.own = !c.Admin.Explicit && len(c.Listen) > 0 && c.Listen[0].Address() != net.JoinHostPort("127.0.0.1", defaultPort)
 		if c.Admin.Listen != "" {
 			o.ask = append(o.ask, askHTTP(reachable(c.Admin.Listen), token, o.keys))
 		}
@@ -151,13 +155,25 @@ func reachable(listen string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// firstAnswer finds who answers. A refusal, as for want of a token, ends the search: somebody is there.
-func firstAnswer(ctx context.Context, all []asker) (asker, *figures, error) {
+// defaultPort is memcached's.
+const defaultPort = "11211"
+
+// firstAnswer finds who answers. A refusal, as for want of a token, ends the search: somebody is there. With own it is not the first
+// one if a later one is another process, which the listener then is, and not the admin port.
+func firstAnswer(ctx context.Context, all []asker, own bool) (asker, *figures, error) {
 	var asked []string
 	var last error
-	for _, a := range all {
+	for i, a := range all {
 		first, err := a.ask(ctx)
 		if err == nil {
+			for _, other := range all[i+1:] {
+				if !own {
+					break
+				}
+				if f, err := other.ask(ctx); err == nil && f.pid != first.pid {
+					return other, f, nil
+				}
+			}
 			return a, first, nil
 		}
 		var refused refusedError

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -48,6 +49,42 @@ func topFrames(t *testing.T, args ...string) []topFrame {
 			t.Fatal(err)
 		}
 		all = append(all, f)
+	}
+}
+
+// fakeAsker is a server that answers, or not.
+type fakeAsker struct {
+	name string
+	pid  int64
+	err  error
+}
+
+func (a *fakeAsker) ask(context.Context) (*figures, error) { return &figures{pid: a.pid}, a.err }
+func (a *fakeAsker) where() string                         { return a.name }
+func (a *fakeAsker) close()                                {}
+
+// With the options of a server that has another one's admin port beside it, that server is shown.
+func TestTopAsksTheServerThatWasMeant(t *testing.T) {
+	gone := errors.New("connection refused")
+	admin, own, same, dead := &fakeAsker{"admin", 1, nil}, &fakeAsker{"own", 2, nil}, &fakeAsker{"same", 1, nil}, &fakeAsker{"dead", 0, gone}
+	for _, tt := range []struct {
+		all  []asker
+		own  bool
+		want asker
+	}{
+		{[]asker{admin, own}, true, own}, {[]asker{admin, own}, false, admin}, {[]asker{admin, same}, true, admin},
+		{[]asker{admin, dead}, true, admin}, {[]asker{dead, own}, true, own}, {[]asker{dead, dead}, true, nil},
+	} {
+		got, _, err := firstAnswer(t.Context(), tt.all, tt.own)
+		if got != tt.want || (err == nil) != (tt.want != nil) {
+			t.Errorf("%v, own %v: got %v, %v", tt.all, tt.own, got, err)
+		}
+	}
+	for args, want := range map[string]bool{"": false, "-p 11311": true, "-p 11311 -o admin=9697": false, "-s /tmp/socket": true} {
+		o, err := readTop(strings.Fields(args), io.Discard)
+		if err != nil || o.own != want {
+			t.Errorf("%q: %+v, %v", args, o, err)
+		}
 	}
 }
 

@@ -82,7 +82,7 @@ func (h *httpAsker) ask(ctx context.Context) (*figures, error) {
 	}
 	second := float64(time.Second)
 	f := &figures{
-		at: at, version: st.Version, uptime: time.Duration(st.Uptime * second), connections: st.Connections.Open, maxConnections: st.Connections.Limit,
+		at: at, version: st.Version, pid: int64(st.Pid), uptime: time.Duration(st.Uptime * second), connections: st.Connections.Open, maxConnections: st.Connections.Limit,
 		hits: st.Gets.Hits, misses: st.Gets.Misses, sets: st.Sets, p50: time.Duration(st.Gets.P50 * second), p99: time.Duration(st.Gets.P99 * second),
 		used: st.Memory.Used, live: st.Memory.Live, limit: st.Memory.Limit, items: st.Items.Held, negative: st.Items.Negative,
 		values: st.Shared.Values, sharedItems: st.Shared.Items, shared: st.Shared.Bytes,
@@ -197,7 +197,7 @@ func (a *textAsker) once(ctx context.Context) (*figures, error) {
 		return n
 	}
 	count := func(m map[string]string, name string) uint64 { return uint64(max(number(m, name), 0)) }
-	f.uptime = time.Duration(number(st, "uptime")) * time.Second
+	f.pid, f.uptime = number(st, "pid"), time.Duration(number(st, "uptime"))*time.Second
 	f.connections, f.maxConnections = number(st, "curr_connections"), number(st, "max_connections")
 	f.hits, f.misses, f.sets = count(st, "get_hits"), count(st, "get_misses"), count(st, "cmd_set")
 	f.live, f.limit, f.items = number(st, "bytes"), number(st, "limit_maxbytes"), number(st, "curr_items")

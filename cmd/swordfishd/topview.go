@@ -14,6 +14,7 @@ import (
 type figures struct {
 	at                          time.Time
 	version                     string
+	pid                         int64 // of the server; 0: not told
 	uptime                      time.Duration
 	connections, maxConnections int64
 	hits, misses, sets          uint64
