@@ -120,7 +120,10 @@ func (p *Parser) parsePlainGet(line []byte) bool {
 	if len(words)%2 != 0 || len(words) > 2*maxMetaWords-4 {
 		return false
 	}
-	m := Choice{Words: words[1:]}
+	r := &p.Request
+	m := &r.Meta
+	*m = Choice{}
+	m.Words = words[1:]
 	quiet := false
 	seen := uint32(0)
 	for i := 0; i < len(words); i += 2 {
@@ -135,10 +138,9 @@ func (p *Parser) parsePlainGet(line []byte) bool {
 			return false
 		}
 	}
-	r := &p.Request
 	r.Form, r.Verb, r.Quiet, r.Vivify = Meta, Get, quiet, false
 	r.Flags, r.Exptime, r.Unique, r.Initial, r.Delta = 0, 0, 0, 0, 1
-	r.Key, r.Meta = line[first:first+end:first+end], m
+	r.Key = line[first : first+end : first+end]
 	return true
 }
 

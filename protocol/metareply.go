@@ -22,6 +22,14 @@ type MetaItem struct {
 	Won        bool // W: this client is to recompute it
 }
 
+// nextFlag is NextKey for flags, most of which are one letter and stand behind one blank.
+func nextFlag(words []byte) (flag, left []byte) {
+	if len(words) > 1 && words[0] != ' ' && words[1] == ' ' {
+		return words[:1:1], words[2:]
+	}
+	return NextKey(words)
+}
+
 // MaxMetaHeader bounds what AppendMetaItem appends, whatever the flags.
 const MaxMetaHeader = 1024
 
@@ -34,7 +42,7 @@ func AppendMetaItem(dst []byte, r *Request, it *MetaItem) []byte {
 		dst = append(dst, "HD"...)
 	}
 	ttl := it.TTL
-	for word, left := NextKey(r.Meta.Words); len(word) > 0; word, left = NextKey(left) {
+	for word, left := nextFlag(r.Meta.Words); len(word) > 0; word, left = nextFlag(left) {
 		switch word[0] {
 		case 'T':
 			ttl = it.NewTTL
@@ -115,7 +123,7 @@ func AppendMetaStored(dst []byte, r *Request, code MetaCode, size int, unique ui
 		return dst
 	}
 	dst = append(dst, code...)
-	for word, left := NextKey(r.Meta.Words); len(word) > 0; word, left = NextKey(left) {
+	for word, left := nextFlag(r.Meta.Words); len(word) > 0; word, left = nextFlag(left) {
 		switch word[0] {
 		case 'O':
 			dst = appendOpaque(dst, word)
@@ -144,7 +152,7 @@ func AppendMetaNumber(dst []byte, r *Request, n uint64, it *MetaItem) []byte {
 		dst = append(dst, "HD"...)
 	}
 	ttl := it.TTL
-	for word, left := NextKey(r.Meta.Words); len(word) > 0; word, left = NextKey(left) {
+	for word, left := nextFlag(r.Meta.Words); len(word) > 0; word, left = nextFlag(left) {
 		switch word[0] {
 		case 'T':
 			ttl = it.NewTTL
@@ -230,7 +238,7 @@ func appendKey(dst, key []byte, coded bool) []byte {
 
 // appendEcho appends what a command without an item repeats, and ends the line.
 func appendEcho(dst []byte, r *Request) []byte {
-	for word, left := NextKey(r.Meta.Words); len(word) > 0; word, left = NextKey(left) {
+	for word, left := nextFlag(r.Meta.Words); len(word) > 0; word, left = nextFlag(left) {
 		switch word[0] {
 		case 'O':
 			dst = appendOpaque(dst, word)

@@ -29,7 +29,8 @@ func (w *worker) meta(r *protocol.Request, out []byte) []byte {
 // metaGet answers mg.
 func (w *worker) metaGet(r *protocol.Request, out []byte) []byte {
 	m, q, it := &r.Meta, &w.lookup, &w.item
-	*q = store.Lookup{Now: w.now, Meta: true, WantCAS: m.WantCAS || m.Compare, Access: m.Access, NoBump: m.NoBump}
+	*q = store.Lookup{} // field by field: a literal would be made elsewhere and copied, and the copy waits for its parts
+	q.Now, q.Meta, q.WantCAS, q.Access, q.NoBump = w.now, true, m.WantCAS || m.Compare, m.Access, m.NoBump
 	if m.Touch {
 		q.Touch, q.Deadline = true, deadline(r.Exptime, w.now, w.wall)
 	}
@@ -93,10 +94,11 @@ func (w *worker) metaSize() int { return w.inOut() + protocol.MaxMetaHeader + 2 
 // describe notes what answers to meta commands tell of w.item, which must be locked.
 func (w *worker) describe(found *protocol.MetaItem, r *protocol.Request) {
 	it := &w.item
-	*found = protocol.MetaItem{
-		Size: len(it.Value), Flags: it.Flags, Unique: it.CAS, TTL: w.left(it.Deadline), LastAccess: it.LastAccess, Fetched: it.Fetched,
-		BinaryKey: it.BinaryKey, Created: it.Created, Sent: it.Sent, Stale: it.Stale, Won: it.Won,
-	}
+	*found = protocol.MetaItem{}
+	found.Size, found.Flags, found.Unique = len(it.Value), it.Flags, it.CAS
+	found.TTL, found.LastAccess, found.Fetched = w.left(it.Deadline), it.LastAccess, it.Fetched
+	found.BinaryKey, found.Created = it.BinaryKey, it.Created
+	found.Sent, found.Stale, found.Won = it.Sent, it.Stale, it.Won
 	w.leftAfter(found, r)
 }
 

@@ -80,7 +80,7 @@ func paths(t testing.TB) (*client, []path) {
 
 	text("meta/mg/hit", "mg "+key+" v\r\n", 1)
 	text("meta/mg/miss", "mg x"+key+" v\r\n", 1)
-	text("meta/mg/pipeline=64", each(64, "mg %s v\r\n"), 64)
+	text("meta/mg/pipeline=64", each(64, "mg %s k f v\r\n"), 64)
 	text("meta/mg/flags", "mg "+key+" v k t c f s h O123\r\n", 1)
 	text("meta/mg/access", "mg meta l v\r\n", 1)
 	text("meta/mg/base64", "mg Zm9v b k v\r\n", 1)
