@@ -15,27 +15,37 @@ const AheadMost = 16
 // changes no answer. At most AheadMost hashes count. Race builds do nothing here.
 func (s *Store) Ahead(hashes []uint64) (touched uint64) {
 	hashes = hashes[:min(len(hashes), AheadMost)]
-	var groups [AheadMost]*group
+	var tables [AheadMost]*table
+	var groups, wanted [AheadMost]uint8
 	for i, h := range hashes {
-		sh := s.shardOf(h)
-		t := sh.idx.table(h)
-		gr := &t.g[min(t.home(h), mostGroups-1)] // t may be anything by now
-		groups[i] = gr
-		touched += gr.ctrl
+		t := s.shardOf(h).idx.table(h)
+		g := min(t.home(h), mostGroups-1) // t may be anything by now
+		tables[i], groups[i], wanted[i] = t, uint8(g), uint8(i)
+		touched += t.g[g].ctrl
 	}
 	var at [AheadMost]uint64
-	for i, h := range hashes {
-		gr := groups[i]
-		m := matchByte(gr.ctrl, tagOf(h))
-		if m == 0 {
-			continue
+	left := wanted[:len(hashes)]
+	for range 2 { // what a full group had no place for is in the next one
+		n := 0
+		for _, i := range left {
+			h, t := hashes[i], tables[i]
+			gr := &t.g[groups[i]]
+			m := matchByte(gr.ctrl, tagOf(h))
+			if m == 0 {
+				g := min(t.after(uint32(groups[i])), mostGroups-1)
+				touched += t.g[g].ctrl
+				groups[i], left[n] = uint8(g), i
+				n++
+				continue
+			}
+			off := s.z.offSegments + uint64(gr.loc[bits.TrailingZeros64(m)>>3])<<s.z.unitShift
+			if off >= s.z.offPages-256 {
+				continue
+			}
+			at[i] = off
+			touched += uint64(s.a.mem[off]) + uint64(s.a.mem[off+63])
 		}
-		off := s.z.offSegments + uint64(gr.loc[bits.TrailingZeros64(m)>>3])<<s.z.unitShift
-		if off >= s.z.offPages-256 {
-			continue
-		}
-		at[i] = off
-		touched += uint64(s.a.mem[off]) + uint64(s.a.mem[off+63])
+		left = left[:n]
 	}
 	var words [AheadMost]*uint64
 	for i := range hashes {
