@@ -11,6 +11,7 @@ import (
 // mu guards everything below it and the arena bytes it owns.
 type shard struct {
 	mu  sync.Mutex
+	now Time // of the command that holds the lock; beside mu, as each lock writes both
 	s   *Store
 	st  *shardState
 	idx *index
@@ -18,7 +19,6 @@ type shard struct {
 	gh  ghosts // keys evicted lately
 	no  int
 
-	now    Time   // of the command that holds the lock
 	spared uint32 // records that eviction has let pass in the main log since it last took one
 	moving uint32 // segment that is being emptied; noSegment if none
 	moved  uint32 // how far
