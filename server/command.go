@@ -270,8 +270,9 @@ func (w *worker) write(r *protocol.Request, op store.WriteOp) (store.Status, uin
 		return store.TooLarge, 0
 	}
 	q := &w.writing
-	*q = store.Write{Op: op, Key: key, Hash: hash, Route: route, Now: w.now, Value: r.Value, Flags: r.Flags,
-		Deadline: deadline(r.Exptime, w.now, w.wall), CAS: r.Unique, WantCAS: r.Form == protocol.Binary, Patient: w.patient}
+	*q = store.Write{}
+	q.Op, q.Key, q.Hash, q.Route, q.Now, q.Value, q.Flags = op, key, hash, route, w.now, r.Value, r.Flags
+	q.Deadline, q.CAS, q.WantCAS, q.Patient = deadline(r.Exptime, w.now, w.wall), r.Unique, r.Form == protocol.Binary, w.patient
 	if r.Form == protocol.Meta {
 		m := &r.Meta
 		q.WantCAS, q.NewCAS, q.Stale, q.Vivify, q.BinaryKey = m.WantCAS, m.NewUnique, m.Invalidate && r.Unique != 0, r.Vivify, m.BinaryKey

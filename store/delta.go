@@ -97,7 +97,8 @@ func (s *Store) tryDelta(d *Delta, c *count) (n Number, st Status, done bool) {
 	sh := s.shardOf(d.Hash)
 	sh.lock(d.Now)
 	defer sh.mu.Unlock()
-	k := sh.look(d.Hash, d.Key, d.Route, d.Now)
+	var k held
+	sh.look(&k, d.Hash, d.Key, d.Route, d.Now)
 	if !k.present() {
 		return n, NotFound, true
 	}

@@ -83,7 +83,8 @@ func (s *Store) Explain(key []byte, hash uint64, route RouteID, now Time) (x Exp
 		x.SourceDown = rs.down.Load()
 		sh.explainLease(&x, hash, now)
 	}
-	k := sh.look(hash, key, route, now)
+	var k held
+	sh.look(&k, hash, key, route, now)
 	if k.slot == nil {
 		return x
 	}

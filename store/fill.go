@@ -81,7 +81,8 @@ func (sh *shard) putLease(l Lease, f *Fill, d *draft, row, room bool, out *freed
 	if e.b.settle[e.i] != 0 || f.old() {
 		d.state |= stateStale // settled: loaded perhaps from before a commit
 	}
-	k := sh.look(l.Hash, f.Key, f.Route, f.Now)
+	var k held
+	sh.look(&k, l.Hash, f.Key, f.Route, f.Now)
 	if k.slot != nil && k.is >= isExpired {
 		sh.expire(l.Hash, k.loc, &k.rec, k.is, out)
 		k.slot = nil
@@ -120,7 +121,8 @@ func (s *Store) putSame(l Lease, f *Fill) (st PutStatus, done bool) {
 	if !ok {
 		return PutKilled, true
 	}
-	k := sh.look(l.Hash, f.Key, f.Route, f.Now)
+	var k held
+	sh.look(&k, l.Hash, f.Key, f.Route, f.Now)
 	if k.slot == nil || k.is >= isExpired || sh.s.route(f.Route) == nil || e.b.route[e.i] != f.Route || !sh.same(&k, f) {
 		return 0, false
 	}

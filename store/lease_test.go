@@ -358,7 +358,8 @@ func TestOutdatedStaysSoWhenMoved(t *testing.T) {
 			sh := x.shardOf(testHash([]byte("k")))
 			sh.lock(x.c.now)
 			defer sh.mu.Unlock()
-			k := sh.look(testHash([]byte("k")), []byte("k"), id, x.c.now)
+			var k held
+			sh.look(&k, testHash([]byte("k")), []byte("k"), id, x.c.now)
 			k.rec.raw[1] |= 1 // a counted hit
 			k.rec.meta |= 1
 			if !sh.spare(testHash([]byte("k")), probation, &k, true) {

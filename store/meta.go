@@ -89,7 +89,8 @@ func (s *Store) Remove(d *Deletion) Status {
 	sh := s.shardOf(d.Hash)
 	sh.lock(d.Now)
 	defer sh.mu.Unlock()
-	k := sh.look(d.Hash, d.Key, d.Route, d.Now)
+	var k held
+	sh.look(&k, d.Hash, d.Key, d.Route, d.Now)
 	if k.present() && d.Compare && k.rec.cas != d.CAS {
 		return Exists
 	}

@@ -13,7 +13,8 @@ func (s *Store) Offer(key []byte, hash uint64, route RouteID, now, deadline Time
 	if s.route(route) == nil {
 		return WorthNothing
 	}
-	k := sh.look(hash, key, route, now)
+	var k held
+	sh.look(&k, hash, key, route, now)
 	worth := WorthNothing
 	if k.slot != nil {
 		worth = worths[k.is]
@@ -40,6 +41,7 @@ func (s *Store) Holds(key []byte, hash uint64, route RouteID, now Time) bool {
 	sh := s.shardOf(hash)
 	sh.lock(now)
 	defer sh.mu.Unlock()
-	k := sh.look(hash, key, route, now)
+	var k held
+	sh.look(&k, hash, key, route, now)
 	return k.present()
 }

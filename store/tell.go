@@ -48,7 +48,8 @@ func (s *Store) Peek(key []byte, hash uint64, route RouteID, now Time) (size int
 	sh := s.shardOf(hash)
 	sh.lock(now)
 	defer sh.mu.Unlock()
-	k := sh.look(hash, key, route, now)
+	var k held
+	sh.look(&k, hash, key, route, now)
 	if k.present() {
 		return s.valueSize(&k.rec), Absent, true
 	}

@@ -8,14 +8,13 @@ type held struct {
 	is   verdict
 }
 
-// look finds key and judges it.
-func (sh *shard) look(h uint64, key []byte, route RouteID, now Time) (k held) {
+// look finds key and judges it; k is empty before.
+func (sh *shard) look(k *held, h uint64, key []byte, route RouteID, now Time) {
 	k.is = isFlushed
 	if k.slot, k.loc = sh.find(h, key); k.slot != nil {
 		k.rec.decode(sh.raw(k.loc))
 		k.is = sh.judge(&k.rec, k.loc, h, route, now)
 	}
-	return k
 }
 
 func (k *held) present() bool { return k.slot != nil && k.is.present() }
@@ -54,14 +53,11 @@ func (s *Store) Write(w *Write) (Status, uint64) {
 		s.Oversized(w.Op, w.Key, w.Hash, w.Route, w.Now)
 		return TooLarge, 0
 	}
-	d := draft{
-		key: w.Key, flags: w.Flags, expiry: expiryOf(w.Deadline), hasExpiry: w.Deadline != NoDeadline,
-		filled: w.Now.Second(), state: stateClient,
-	}
+	var d draft
+	d.key, d.flags, d.filled = w.Key, w.Flags, w.Now.Second()
+	d.expiry, d.hasExpiry = expiryOf(w.Deadline), w.Deadline != NoDeadline
 	if rs != nil {
-		d.route = w.Route
-	} else {
-		d.state = 0
+		d.route, d.state = w.Route, stateClient
 	}
 	if w.BinaryKey {
 		d.state |= stateBinary
@@ -90,7 +86,8 @@ func (s *Store) Write(w *Write) (Status, uint64) {
 	}
 	sh := s.shardOf(w.Hash)
 	sh.lock(w.Now)
-	k := sh.look(w.Hash, w.Key, w.Route, w.Now)
+	var k held
+	sh.look(&k, w.Hash, w.Key, w.Route, w.Now)
 	st := sh.allowed(w, &k)
 	if st == Stored {
 		if w.Op == CAS && k.rec.cas != w.CAS {
@@ -230,7 +227,8 @@ func (s *Store) Oversized(op WriteOp, key []byte, hash uint64, route RouteID, no
 	var f freed
 	sh := s.shardOf(hash)
 	sh.lock(now)
-	k := sh.look(hash, key, route, now)
+	var k held
+	sh.look(&k, hash, key, route, now)
 	sh.newer(hash)
 	sh.remove(hash, &k, &f)
 	if route != 0 {
@@ -318,7 +316,8 @@ func (s *Store) tryConcat(w *Write, c *concat) (st Status, cas uint64, done bool
 	sh := s.shardOf(w.Hash)
 	sh.lock(w.Now)
 	defer sh.mu.Unlock()
-	k := sh.look(w.Hash, w.Key, w.Route, w.Now)
+	var k held
+	sh.look(&k, w.Hash, w.Key, w.Route, w.Now)
 	if !k.present() {
 		if w.Vivify {
 			return NotFound, 0, true
@@ -412,7 +411,8 @@ func (s *Store) Delete(key []byte, hash uint64, route RouteID, now Time, cas uin
 	rs := s.route(route)
 	sh := s.shardOf(hash)
 	sh.lock(now)
-	k := sh.look(hash, key, route, now)
+	var k held
+	sh.look(&k, hash, key, route, now)
 	st := NotFound
 	if k.present() {
 		st = Deleted
@@ -447,7 +447,8 @@ func (s *Store) tryTouch(key []byte, hash uint64, route RouteID, now Time, deadl
 	sh := s.shardOf(hash)
 	sh.lock(now)
 	defer sh.mu.Unlock()
-	k := sh.look(hash, key, route, now)
+	var k held
+	sh.look(&k, hash, key, route, now)
 	switch {
 	case !k.present():
 		return NotFound
