@@ -128,7 +128,7 @@ var clients = []struct {
 
 // TestClients runs every library on memcached and on ours. It has to say the same of both and to leave the same behind.
 func TestClients(t *testing.T) {
-	_, ours := startServer(t, Options{})
+	_, ours := startServer(t, Options{Store: usualStore(t)})
 	addrs := [2]string{ours, oracle(t, "-o", quietOracle)} // a script begins with a flush
 	for _, c := range clients {
 		t.Run(c.name, func(t *testing.T) {

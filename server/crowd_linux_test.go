@@ -317,11 +317,12 @@ func TestWhoNeverReadsIsBounded(t *testing.T) {
 		for _, c := range all {
 			_ = unix.Close(int(c))
 		}
-		for s.Stats().Connections > 1 {
+		// The reply that this one has just read may be counted for a moment longer.
+		for n := s.Stats(); n.Connections > 1 || n.ReplyBytes != 0; n = s.Stats() {
 			other.ask("version\r\n", "VERSION")
 		}
-		if n := s.Stats(); n.ReplyBytes != 0 || st.Stats().References != st.Stats().Data {
-			t.Errorf("%d bytes of replies are counted; %d references to %d values", n.ReplyBytes, st.Stats().References, st.Stats().Data)
+		if n := st.Stats(); n.References != n.Data {
+			t.Errorf("%d references to %d values", n.References, n.Data)
 		}
 	})
 }

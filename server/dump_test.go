@@ -268,7 +268,7 @@ func TestDumpThatShowsNothingYields(t *testing.T) {
 }
 
 func TestCacheMemlimit(t *testing.T) {
-	s := newServer(t, Options{})
+	s := newServer(t, Options{Store: usualStore(t)})
 	c := newClient(t, s)
 	if got := c.ask("cache_memlimit 32\r\ncache_memlimit 999999999\r\n"); got != "OK\r\nMEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n" {
 		t.Errorf("got %q", got)

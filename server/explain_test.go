@@ -39,7 +39,7 @@ func newExplained(t *testing.T) *explained {
 	t.Helper()
 	x := &explained{t: t, puts: make(chan struct{}, 100)}
 	x.now.Store(1_000_000)
-	st := newStore(t, store.Options{Clock: func() store.Time { return store.Time(x.now.Load()) }})
+	st := newStore(t, store.Options{Memory: 64 << 20, Clock: func() store.Time { return store.Time(x.now.Load()) }})
 	ids, err := st.SetRoutes([]store.Route{{
 		Name: "characteristics", KeyPrint: 1, QueryPrint: 1, Fresh: 60, Stale: 600, Keep: 21600, Negative: 20, Settle: time.Second, Ahead: 6,
 	}})

@@ -250,6 +250,7 @@ func TestHandoverAndTLS(t *testing.T) {
 	s, addr := startServer(t, o)
 	c, idle := p.secretly(t, addr, nil), p.secretly(t, addr, nil)
 	plain := talk(t, s.Addrs()[1].String())
+	plain.ask("version\r\n", "VERSION") // so that it was accepted
 	h, err := s.Hold()
 	if err != nil {
 		t.Fatal(err)

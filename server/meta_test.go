@@ -114,7 +114,7 @@ func TestMetaOnRoutes(t *testing.T) {
 }
 
 func TestMetaCountsLikeTheOthers(t *testing.T) {
-	s := newServer(t, Options{})
+	s := newServer(t, Options{Store: usualStore(t)})
 	c := newClient(t, s)
 	c.ask("mg a\r\nmg a T5\r\nms a 1\r\n1\r\nmg a\r\nmg a T5\r\nmg b N5\r\nma a\r\nma a MD\r\nma x\r\nma x MD\r\nma y N0\r\nmd x\r\nmd a C5\r\nmd a I\r\nmd a\r\nme b\r\nme a\r\nmn\r\n" +
 		"ms a 1 C5\r\n1\r\nms b 1 C5\r\n1\r\nms b 2000000\r\n" + strings.Repeat("x", 2_000_000) + "\r\nms b 1\r\nxx\r\n")

@@ -48,7 +48,7 @@ func TestStatsLikeMemcached(t *testing.T) {
 		{"no reassign", Options{NoReassign: true}, []string{"-o", "no_slab_reassign"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			test.ours.Workers = 1
+			test.ours.Workers, test.ours.Store = 1, usualStore(t)
 			_, addr := startServer(t, test.ours)
 			statsLike(t, addr, oracle(t, test.memcached...))
 		})

@@ -115,6 +115,7 @@ const anew = "flush_all\r\nverbosity 0\r\n" // before each exchange
 
 func TestTranscriptsOverSockets(t *testing.T) {
 	twins(t, func(t *testing.T, o Options) {
+		o.Store = usualStore(t)
 		_, addr := startServer(t, o)
 		eachTranscript(t, func(t *testing.T, path string) {
 			all, _ := transcript.Read(t, path)
@@ -132,7 +133,7 @@ func TestTranscriptsOverSockets(t *testing.T) {
 }
 
 func TestTranscriptsCutAnywhere(t *testing.T) {
-	s := newServer(t, Options{})
+	s := newServer(t, Options{Store: usualStore(t)})
 	eachTranscript(t, func(t *testing.T, path string) {
 		all, _ := transcript.Read(t, path)
 		for _, x := range all {
