@@ -62,6 +62,7 @@ type job struct {
 	spec  Spec
 	route Route // zero without Spec.Route
 	began time.Time
+	again string // why the same failed before; empty: it did not
 
 	src     *memcache.Source // of Memcached and Peer
 	entries []Entry          // of Log
@@ -89,10 +90,29 @@ func (j *job) isRunning() bool {
 	return j.state == Running
 }
 
-// run runs the job to its end.
+// failure is why the job failed; empty: it did not.
+func (j *job) failure() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.err == nil {
+		return ""
+	}
+	return j.err.Error()
+}
+
+// same tells whether both load the same from the same.
+func (j *job) same(other *job) bool {
+	a, b := &j.spec, &other.spec
+	return a.Route == b.Route && a.From == b.From && a.Addr == b.Addr
+}
+
+// run runs the job to its end. One that is begun again and again, since what it is from is not there, is logged once.
 func (j *job) run(ctx context.Context) {
-	log := j.w.o.Logger.Info().Str("route", j.spec.Route).Str("from", string(j.spec.From))
-	log.Str("addr", j.spec.Addr).Msg("warm-up began")
+	log := j.w.o.Logger.Info()
+	if j.again != "" {
+		log = j.w.o.Logger.Debug()
+	}
+	log.Str("route", j.spec.Route).Str("from", string(j.spec.From)).Str("addr", j.spec.Addr).Msg("warm-up began")
 	var err error
 	switch j.spec.From {
 	case Table:
@@ -121,7 +141,10 @@ func (j *job) run(ctx context.Context) {
 	j.mu.Unlock()
 	p := j.progress()
 	e := j.w.o.Logger.Info()
-	if p.State == GivenUp {
+	switch {
+	case p.State == GivenUp && p.Error == j.again:
+		e = j.w.o.Logger.Debug().Err(err)
+	case p.State == GivenUp:
 		e = j.w.o.Logger.Warn().Err(err)
 	}
 	e.Str("route", p.Route).Str("from", string(p.From)).Str("addr", p.Addr).Str("state", string(p.State)).Int64("seen", p.Seen).

@@ -220,13 +220,18 @@ func (w *Warmer) enter(j *job) error {
 	for _, other := range w.jobs {
 		if other.isRunning() {
 			running++
-			if other.spec.Route == spec.Route && other.spec.From == spec.From && other.spec.Addr == spec.Addr {
+			if other.same(j) {
 				return wrong("the same is being warmed up already; GET /api/warm and telnet's warm show how far it is")
 			}
 		}
 	}
 	if running == runMost {
 		return wrong("%d warm-ups are running already; wait for one of them", runMost)
+	}
+	// The same that failed before is told of no more.
+	if i := slices.IndexFunc(w.jobs, func(other *job) bool { return other.same(j) && other.failure() != "" }); i >= 0 {
+		j.again = w.jobs[i].failure()
+		w.jobs = slices.Delete(w.jobs, i, i+1)
 	}
 	w.next++
 	j.id = w.next

@@ -216,45 +216,46 @@ type startup struct {
 
 	mu    sync.Mutex // guards the rest
 	began time.Time
-	left  []config.Warm // not done, the first of them under way
-	at    warm.Progress // of the first
+	left  []*startupJob // not done
 }
 
-// retryWarm is how long a warm-up that failed waits before it is begun again: what it is from may not be there yet.
+// startupJob is one of them. Beside at, which the startup's mu guards, it belongs to the goroutine that runs them.
+type startupJob struct {
+	*config.Warm
+	at     warm.Progress
+	failed string // why it failed the last time; empty: it did not yet
+}
+
+// retryWarm is how long warm-ups that failed wait before they are begun again: what they are from may not be there yet.
 const retryWarm = 2 * time.Second
 
 // startWarm begins the configured warm-ups.
 func (a *app) startWarm(c *config.Config) {
 	ctx, stop := context.WithCancel(context.Background())
-	u := &startup{stop: stop, left: slices.Clone(c.Warm), began: time.Now()}
+	u := &startup{stop: stop, began: time.Now()}
+	for i := range c.Warm {
+		u.left = append(u.left, &startupJob{Warm: &c.Warm[i]})
+	}
 	a.startup = u
-	u.work.Go(func() {
-		for i := range c.Warm {
-			a.warmOnce(ctx, u, &c.Warm[i])
-			u.mu.Lock()
-			u.left, u.at = u.left[1:], warm.Progress{}
-			u.mu.Unlock()
-		}
-	})
+	u.work.Go(func() { a.warmAll(ctx, u) })
 }
 
-// warmOnce brings one warm-up to its end. One that fails is begun again for as long as /readyz would wait for it.
-func (a *app) warmOnce(ctx context.Context, u *startup, w *config.Warm) {
-	for {
-		p, err := a.runWarm(ctx, w, func(p warm.Progress) {
-			u.mu.Lock()
-			u.at = p
-			u.mu.Unlock()
-		})
-		if err == nil && p.State == warm.GivenUp {
-			err = errors.New(p.Error)
+// warmAll brings the warm-ups to their ends. One that fails keeps none of the others waiting: it is begun again after them, for as long as
+// /readyz would wait for it.
+func (a *app) warmAll(ctx context.Context, u *startup) {
+	for left := slices.Clone(u.left); len(left) > 0; {
+		var failed []*startupJob
+		for _, j := range left {
+			if ctx.Err() != nil {
+				return
+			}
+			if a.warmOnce(ctx, u, j) {
+				u.end(j)
+			} else {
+				failed = append(failed, j)
+			}
 		}
-		if ctx.Err() != nil || err == nil {
-			return
-		}
-		again := time.Since(u.began)+retryWarm < w.Wait
-		a.log.Warn().Err(err).Str("at", w.Pos).Bool("again", again).Msg("warm-up failed")
-		if !again {
+		if left = failed; len(left) == 0 {
 			return
 		}
 		timer := time.NewTimer(retryWarm)
@@ -265,6 +266,37 @@ func (a *app) warmOnce(ctx context.Context, u *startup, w *config.Warm) {
 			return
 		}
 	}
+}
+
+// warmOnce runs one of them and tells whether it has ended: it was done, or is not begun again. The same failure is logged once, and
+// when it is the last.
+func (a *app) warmOnce(ctx context.Context, u *startup, j *startupJob) bool {
+	p, err := a.runWarm(ctx, j.Warm, func(p warm.Progress) {
+		u.mu.Lock()
+		j.at = p
+		u.mu.Unlock()
+	})
+	if err == nil && p.State == warm.GivenUp {
+		err = errors.New(p.Error)
+	}
+	if ctx.Err() != nil || err == nil {
+		return true
+	}
+	again := time.Since(u.began)+retryWarm < j.Wait
+	log := a.log.Warn()
+	if again && err.Error() == j.failed {
+		log = a.log.Debug()
+	}
+	j.failed = err.Error()
+	log.Err(err).Str("at", j.Pos).Bool("again", again).Msg("warm-up failed")
+	return !again
+}
+
+// end takes out a warm-up that has ended.
+func (u *startup) end(j *startupJob) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.left = slices.DeleteFunc(u.left, func(other *startupJob) bool { return other == j })
 }
 
 func (a *app) runWarm(ctx context.Context, w *config.Warm, tell func(warm.Progress)) (warm.Progress, error) {
@@ -290,7 +322,7 @@ func (u *startup) waiting() (why []string) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for i, w := range u.left {
+	for _, w := range u.left {
 		if time.Since(u.began) >= w.Wait {
 			continue
 		}
@@ -299,8 +331,11 @@ func (u *startup) waiting() (why []string) {
 			what = "route " + w.Route
 		}
 		text := fmt.Sprintf("%s is being warmed up from %s", what, w.From)
-		if i == 0 && u.at.Seen > 0 {
-			text += fmt.Sprintf(", %.0f%% of its keys are there", 100*u.at.Share)
+		switch {
+		case w.at.State == warm.GivenUp:
+			text += ", which failed and is tried again"
+		case w.at.Seen > 0:
+			text += fmt.Sprintf(", %.0f%% of its keys are there", 100*w.at.Share)
 		}
 		why = append(why, text)
 	}
