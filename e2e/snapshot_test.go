@@ -123,13 +123,13 @@ func (s *server) snapshotState() (st snapshotState) {
 	return st
 }
 
-// loaded waits for the load at the start.
+// loaded waits for the load at the start. Where there was no snapshot its state is none.
 func (s *server) loaded() snapshotState {
 	s.t.Helper()
 	var st snapshotState
 	eventually(s.t, "the snapshot is loaded", func() bool {
 		st = s.snapshotState()
-		return st.Loading.State == "done"
+		return st.Loading.State != "loading"
 	})
 	return st
 }
