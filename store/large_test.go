@@ -321,7 +321,7 @@ func TestLongRunsFindPlaceAmongShortOnes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 1))
 	value := make([]byte, 1_000_000)
 	items := int(x.p.limit.Load() / 30_000)
-	for turn := range 6 {
+	for turn := range rounds(6, 3) {
 		for i := range 2 * items {
 			k := fmt.Sprint("key ", rng.IntN(items))
 			x.get(0, k)

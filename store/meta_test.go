@@ -328,13 +328,14 @@ func TestSetMemoryBothWays(t *testing.T) {
 
 // TestSmallestLimitHoldsItems: where SetMemory takes a limit, every write finds room, and items stay.
 func TestSmallestLimitHoldsItems(t *testing.T) {
-	for _, tc := range []struct {
+	type limit struct {
 		memory      int64 // MiB
 		size, items int
-	}{
+	}
+	for _, tc := range fewer(6, []limit{
 		{1, 100, 4000}, {1, 3000, 1000}, {1, 30_000, 200}, {4, 100, 10_000}, {8, 100, 10_000}, {8, 3000, 2000},
 		{64, 100, 40_000}, {64, 3000, 10_000}, {64, 30_000, 1000}, {1024, 3000, 20_000},
-	} {
+	}) {
 		t.Run(fmt.Sprintf("-m %d, %d bytes", tc.memory, tc.size), func(t *testing.T) {
 			x := newTester(t, Options{Memory: tc.memory << 20, MaxItem: 1 << 15, RoomTime: time.Minute})
 			fill := func(keys string) {

@@ -342,7 +342,7 @@ func TestSavedFileThatDoesNotFit(t *testing.T) {
 	}
 	var places []int // that are not zero, so in use
 	rng := rand.New(rand.NewPCG(1, 1))
-	for len(places) < 60 {
+	for len(places) < rounds(60, 12) {
 		if i := rng.IntN(len(whole)); whole[i] != 0 {
 			places = append(places, i)
 		}

@@ -19,8 +19,8 @@ func TestRouteKeepsToItsShare(t *testing.T) {
 		keys  int
 		part  int64 // of the memory, in parts of a hundred
 	}{
-		{"in records", 400, 1, 60_000, 20},
-		{"shared", 400, 4, 200_000, 20},
+		{"in records", 400, 1, 40_000, 20},
+		{"shared", 400, 4, 100_000, 20},
 		{"large", 40_000, 1, 800, 20},
 		{"few large ones", 90_000, 1, 200, 1},
 	} {

@@ -142,6 +142,23 @@ func checkStatus[T comparable](t *testing.T, what string, got, want T) {
 
 var long = strings.Repeat("long value ", 20)
 
+// fewer is all of a test's cases, and with the race detector the first n. It is for tests of one goroutine, which under it take ten
+// times as long and show nothing more: CI plays all of them in the run with the tag invariants.
+func fewer[T any](n int, all []T) []T {
+	if raceBuild {
+		return all[:n]
+	}
+	return all
+}
+
+// rounds is the same for a test that does something again and again.
+func rounds(full, raced int) int {
+	if raceBuild {
+		return raced
+	}
+	return full
+}
+
 // digits writes n with zeros before it, as many as make size bytes. fmt does that byte by byte, which under the race detector took
 // longer than what the tests do with it.
 func digits(size, n int) string {
@@ -293,7 +310,7 @@ func TestStoreHoldsEqualPayloadsApart(t *testing.T) {
 	for _, size := range []int{10, 300, 5000, 200_000} {
 		x := newTester(t, Options{Memory: 8 << 20, NoSharing: true})
 		value := strings.Repeat("z", size)
-		n := 3*8<<20/size + 10
+		n := 3*8<<20/(size+60) + 10
 		for i := range n {
 			checkStatus(t, "set", x.write(Set, 0, fmt.Sprint("key", i), value, 0), Stored)
 		}
@@ -367,7 +384,7 @@ func TestStoreTooLarge(t *testing.T) {
 
 // TestStoreKeepsItsLimit fills each size of store several times over, with values of every way of keeping.
 func TestStoreKeepsItsLimit(t *testing.T) {
-	for _, mem := range []int64{1 << 20, 8 << 20, 64 << 20} {
+	for _, mem := range fewer(2, []int64{1 << 20, 8 << 20, 64 << 20}) {
 		for _, size := range []int{10, 300, 5000, 200_000} {
 			if int64(size) > mem/4 {
 				continue
@@ -644,7 +661,7 @@ func TestStoreTakesMemoryBackFromTables(t *testing.T) {
 	}
 	before := held()
 	x.FlushAll(x.c.now, 0)
-	for i := range 600_000 {
+	for i := range 400_000 {
 		x.write(Set, 0, fmt.Sprint(i), "v", 0)
 	}
 	if st := x.Stats(); st.HashBytes < 1<<20 {
@@ -659,7 +676,7 @@ func TestStoreTakesMemoryBackFromTables(t *testing.T) {
 
 // TestStoreOverwritesWithoutEvicting: what fits stays, however often it is overwritten.
 func TestStoreOverwritesWithoutEvicting(t *testing.T) {
-	for _, size := range []int{8, 300} {
+	for _, size := range fewer(1, []int{300, 8}) {
 		x := newTester(t, Options{Memory: 4 << 20, MaxItem: 1 << 16})
 		n := 0
 		for ; x.Stats().UsedBytes < 5<<19; n++ { // 60 % of it
@@ -681,7 +698,7 @@ func TestStoreOverwritesWithoutEvicting(t *testing.T) {
 func TestStoreFullOfRunsEnds(t *testing.T) {
 	x := newTester(t, Options{Memory: 4 << 20, MaxItem: 2 << 20})
 	rng := rand.New(rand.NewPCG(3, 3))
-	for i := range 3000 {
+	for i := range rounds(3000, 600) {
 		k := fmt.Sprint("k", rng.IntN(60))
 		if rng.IntN(3) == 0 {
 			x.del(0, k)
