@@ -382,9 +382,9 @@ func (m *model) readAll() {
 // TestHistoriesAgainstModel: values, flags, deadlines and CAS of plain items are those of a map, whatever clients, the clock,
 // flushes, the reaper and restarts do; and where memory is short, an item is either that or gone for good.
 func TestHistoriesAgainstModel(t *testing.T) {
-	const steps = 2500
+	const seeds, steps = 10, 2500
 	evicted, reopened := 0, 0
-	for seed := range uint64(rounds(10, 6)) {
+	for seed := range uint64(seeds) {
 		m := &model{rng: rand.New(rand.NewPCG(seed, 11)), items: map[string]modelItem{}, given: map[uint64]bool{}}
 		m.tight = seed%2 == 1
 		m.o = Options{Memory: 16 << 20, KeyHash: testHash, Digest: testDigest, NoSharing: seed%4 > 1, manual: true}
