@@ -48,7 +48,7 @@ func start(t *testing.T, change func(o *Options)) *world {
 	w := &world{t: t, puts: make(chan struct{}, 1000)}
 	seed := hasher.NewSeed()
 	var err error
-	if w.store, err = store.Open(store.Options{Memory: 8 << 20, Seed: seed, KeyHash: seed.Key, Digest: seed.Payload}); err != nil {
+	if w.store, err = store.Open(store.Options{Memory: 64 << 20, Seed: seed, KeyHash: seed.Key, Digest: seed.Payload}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.store.Close() })
