@@ -177,7 +177,7 @@ func TestDashboardShowsWarmupsAndSnapshots(t *testing.T) {
 		cell("warm", 2, 1): "all keys from memcached 127.0.0.1:1", cell("warm", 2, 2): "failed", cell("warm", 2, 13): jobs[0].Error,
 		cell("snapshot", 1, 1): "load", cell("snapshot", 1, 2): "loading", cell("snapshot", 1, 4): "1,234,567", cell("snapshot", 1, 5): "100 MiB",
 		cell("snapshot", 1, 6): "25.0 %", cell("snapshot", 1, 7): "617k", cell("snapshot", 1, 8): "6 s", cell("snapshot", 1, 9): "2 s",
-		cell("snapshot", 1, 10): "1,100 newer; 1 damaged places, 7 items lost",
+		cell("snapshot", 1, 10): "1,100 newer; 1 damaged place, 7 items lost",
 		cell("snapshot", 2, 1):  "save", cell("snapshot", 2, 2): "saving", cell("snapshot", 2, 3): strings.Trim(strings.ReplaceAll(began.UTC().Format(time.RFC3339), "T", " "), "Z"),
 		cell("snapshot", 2, 4): "4,000,000", cell("snapshot", 2, 5): "300 MiB", cell("snapshot", 2, 7): "1M",
 		`document.querySelectorAll("#warm tbody tr").length + ""`: "2",

@@ -43,7 +43,7 @@ export function snapshots(s) {
   if (s.path && l.state !== "none") {
     const { loaded, ...others } = l.items;
     const rest = Object.entries(others).filter(([, n]) => n > 0).map(([what, n]) => integer(n) + " " + what.replaceAll("_", " "));
-    if (l.damaged_places > 0) rest.push(integer(l.damaged_places) + " damaged places, " + integer(l.items_lost) + " items lost");
+    if (l.damaged_places > 0) rest.push(integer(l.damaged_places) + (l.damaged_places === 1 ? " damaged place, " : " damaged places, ") + integer(l.items_lost) + " items lost");
     const running = l.state === "loading";
     rows.push([
       "load", badge(kinds[l.error ? "failed" : l.state], l.error ? "failed" : l.state), time(l.at), integer(loaded), bytes(l.bytes), share(l.part, running),

@@ -75,6 +75,9 @@ func title(p *warm.Progress) string {
 	if name == "" {
 		name = "all keys"
 	}
+	if p.From == warm.Keys {
+		return name + " of a list "
+	}
 	return fmt.Sprintf("%s from %s ", name, p.From)
 }
 

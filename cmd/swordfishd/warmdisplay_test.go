@@ -46,7 +46,7 @@ func TestLinesWithoutATerminal(t *testing.T) {
 	if out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
 	}
-	if got := progressText(&warm.Progress{From: warm.Keys, Seen: 7, Rate: 3}); got != "all keys from keys 7 keys looked at, 3/s" {
+	if got := progressText(&warm.Progress{From: warm.Keys, Seen: 7, Rate: 3}); got != "all keys of a list 7 keys looked at, 3/s" {
 		t.Errorf("without a total: %q", got)
 	}
 }
