@@ -32,6 +32,9 @@ func (s *Store) Ahead(hashes []uint64) (touched uint64) {
 			gr := &t.g[groups[i]]
 			m := matchByte(gr.ctrl, tagOf(h))
 			if m == 0 {
+				if matchByte(gr.ctrl, 0) != 0 {
+					continue // it was never full: the key is not there
+				}
 				g := min(t.after(uint32(groups[i])), mostGroups-1)
 				touched += t.g[g].ctrl
 				groups[i], left[n] = uint8(g), i
