@@ -145,7 +145,7 @@ func (r *report) markdown() string {
 		if r.Shared {
 			b.WriteString("Servers and client share the CPUs, so each waits for the other, and latencies say little.\n\n")
 		} else {
-			b.WriteString("Disturbed: windows in which server or client waited for its CPU more than a fifth of the time; their latencies do not count.\n\n")
+			b.WriteString("Disturbed: windows in which server or client waited for its CPU more than a fifth of the time; do not quote latencies of a row with many.\n\n")
 		}
 		b.WriteString("| load | ours | other | other's | ratio of CPU | 95 % | ops/s ours | other's | ratio of ops/s | 95 % | p99 us ours | other's | p99.9 ours | other's | RSS MB ours | other's | disturbed |\n")
 		b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
