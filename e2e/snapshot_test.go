@@ -258,15 +258,7 @@ func TestE2ESnapshotKilled(t *testing.T) {
 // TestE2ESnapshotDiskFull: a snapshot that does not fit is reported and leaves the one before; nothing is left beside it, and the
 // server goes on. The same for a stop.
 func TestE2ESnapshotDiskFull(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("swordfish-test", dir, "tmpfs", 0, "size=2m"); err != nil {
-		testenv.Missing(t, "a small file system: mount: "+err.Error(), "run the tests as root")
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Errorf("unmount: %v", err)
-		}
-	})
+	dir := testenv.SmallDisk(t, "2m")
 	path := filepath.Join(dir, "snapshot")
 	args := []string{"-m", "64", "-o", "admin=0,snapshot_load,snapshot_on_stop,snapshot=" + path}
 	s := serve(t, "", args...)

@@ -8,22 +8,12 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"swordfish/internal/testenv"
 )
 
 // TestLogOnAFullDisk: while there is no room for a new file, what comes is lost, and nothing of the file at hand. Afterwards it goes on.
 func TestLogOnAFullDisk(t *testing.T) {
-	dir := t.TempDir()
-	if err := unix.Mount("swordfish-test", dir, "tmpfs", 0, "size=64k"); err != nil {
-		testenv.Missing(t, "a small file system: mount: "+err.Error(), "run the tests as root")
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Errorf("unmount: %v", err)
-		}
-	})
+	dir := testenv.SmallDisk(t, "64k")
 	path := filepath.Join(dir, "requests")
 	l, _ := newLog(t, path, 16<<10)
 	next := 0

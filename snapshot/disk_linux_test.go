@@ -9,22 +9,12 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"swordfish/internal/testenv"
 )
 
 // TestFullFileSystem writes to a file system that has no room for a second snapshot.
 func TestFullFileSystem(t *testing.T) {
-	dir := t.TempDir()
-	if err := unix.Mount("swordfish-test", dir, "tmpfs", 0, "size=1m"); err != nil {
-		testenv.Missing(t, "a small file system: mount: "+err.Error(), "run the tests as root")
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Errorf("unmount: %v", err)
-		}
-	})
+	dir := testenv.SmallDisk(t, "1m")
 	x := furnished(t, 1000)
 	path := filepath.Join(dir, "snapshot")
 	x.save(path)
